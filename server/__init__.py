@@ -1,0 +1,1 @@
+"""Pilotlight's server: use cases, records and store; `server.policy` is its pure core."""
