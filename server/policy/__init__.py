@@ -1,0 +1,1 @@
+"""The pure core: decisions as functions of plain values. No store, no web, no clock, no randomness of its own."""

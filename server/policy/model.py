@@ -1,0 +1,365 @@
+"""What the policy sees and what it answers, as plain values.
+
+The server's fleet view and the simulator build the same values, so both run the same policy. Times are seconds since
+the epoch (`_s`), durations are seconds (`_s`), shares are 0 to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Purpose(StrEnum):
+    """Why a run exists. The first three of the background ones exist for somebody; a forecast is a bet."""
+
+    REAL = ""
+    CLEAN = "clean"
+    ON_DEMAND = "on_demand"
+    ANNOUNCED = "announced"
+    FORECAST = "forecast"
+
+
+class Gate(StrEnum):
+    """The gates before value, in the model's order, and the two answers beyond them."""
+
+    SWITCH = "switch"
+    PENDING = "pending"
+    UTILIZATION = "utilization"
+    RESERVE = "reserve"
+    SHARES = "shares"
+    BOT = "bot"
+    BREAKER = "breaker"
+    FRESH_VIEW = "fresh_view"
+    LEDGER = "ledger"
+    NO_SPEC = "no_spec"
+    VALUE = "value"
+
+
+class Phase(StrEnum):
+    """Phase of one slot of one bot (the warmth state machine)."""
+
+    UNKNOWN = "unknown"
+    COLD = "cold"
+    WARMING = "warming"
+    WARM = "warm"
+    IN_USE = "in_use"
+    DIRTY = "dirty"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What one slot of a bot holds.
+
+    `family`/`generation` name the state held (WARM, IN_USE, STALE) or aimed at (WARMING), else "". `task_id` is the run
+    that warms or uses it. `by_spec` is the spec whose background run made the state ("" when a real task did).
+    """
+
+    phase: Phase = Phase.UNKNOWN
+    family: str = ""
+    generation: str = ""
+    since_s: float = 0.0
+    last_used_s: float = 0.0
+    task_id: str = ""
+    by_spec: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The run that a bot holds: claim number `n`, and for background runs what it makes and for whom."""
+
+    task_id: str
+    n: int
+    purpose: Purpose = Purpose.REAL
+    family: str = ""
+    generation: str = ""
+    slot: str = ""
+    for_task: str = ""
+    since_s: float = 0.0
+    stop: str = ""
+    resumable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bot:
+    """A bot as the policy sees it. `next_poll_s` is when it is due to poll, 0 when unknown, `held_poll` when one waits."""
+
+    id: str
+    dimensions: Mapping[str, frozenset[str]]
+    alive: bool = True
+    quarantined: str = ""
+    maintenance: str = ""
+    idle_since_s: float = 0.0
+    quiet_until_s: float = 0.0
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    held: Held | None = None
+    last_seen_s: float = 0.0
+    next_poll_s: float = 0.0
+    held_poll: bool = False
+    backoff_until_s: Mapping[str, float] = field(default_factory=dict)
+    """Per family: no further prewarm of it on this bot before that time (a run of it failed here)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A warm state that a task wants. `generation` is "" when any generation of the family serves."""
+
+    family: str
+    generation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """The background run that was stopped for a task: valid only while `bot` holds claim `n`, and until `until_s`."""
+
+    bot: str
+    n: int
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PendingTask:
+    """A real task that waits. `dimensions`: per required key a tuple of alternatives (OR); a key may repeat (AND)."""
+
+    id: str
+    priority: int
+    created_s: float
+    dimensions: tuple[tuple[str, tuple[str, ...]], ...]
+    wishes: tuple[Wish, ...] = ()
+    expires_s: float = 0.0
+    victim: Victim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The current revision of a prewarm spec, reduced to what decides. `sequence` orders the generations of a family."""
+
+    family: str
+    generation: str
+    revision: int
+    slot: str
+    dimensions: tuple[tuple[str, tuple[str, ...]], ...]
+    sequence: int = 0
+    active: bool = True
+    """False when paused, retired, or superseded by demand for a newer generation."""
+    purpose: Purpose = Purpose.FORECAST
+    """CLEAN for a spec that cleans, FORECAST for one that makes a state (it may also serve on demand and announced)."""
+    cold_cost_s: float = 60.0
+    warm_cost_s: float = 2.0
+    run_s: float = 60.0
+    """Expected length of the background task."""
+    fresh_for_s: float = 86_400.0
+    expected_per_h: float = 0.0
+    """The operator's prior for arrivals of real tasks that want this family."""
+    resumable: bool = False
+    max_running: int = 0
+    """Most runs of this spec at once; 0 leaves it to the pool's share."""
+    run_cost_s: float = 0.0
+    """What a run costs beyond bot time (wear, power), in seconds of a user's waiting."""
+    may_serve_on_demand: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Arrivals of real tasks that wanted a family (and generation), as decayed rates and learned costs.
+
+    `rates_per_s` maps a half-life in seconds to the decayed arrival rate. `cold_cost_s`/`warm_cost_s`/`duration_s` are
+    learned, None until measured.
+    """
+
+    rates_per_s: Mapping[int, float] = field(default_factory=dict)
+    last_arrival_s: float = 0.0
+    arrivals: float = 0.0
+    cold_cost_s: float | None = None
+    warm_cost_s: float | None = None
+    duration_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Demand that somebody said would come."""
+
+    family: str
+    generation: str
+    count: float
+    from_s: float
+    until_s: float
+    confidence: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The pool's settings that the policy reads; `server/config.py` has their meaning, limits and defaults."""
+
+    mode: str = "shadow"
+    utilization_stop: float = 0.8
+    utilization_start: float = 0.72
+    utilization_for_s: float = 30.0
+    reserve_share: float = 0.1
+    reserve_min: int = 1
+    background_share: float = 0.5
+    spec_share: float = 0.5
+    min_idle_s: float = 10.0
+    view_max_age_s: float = 15.0
+    value_threshold: float = 0.15
+    affinity_hold_s: float = 20.0
+    polls_per_s: float = 20.0
+    sleep_min_s: float = 1.0
+    sleep_max_s: float = 60.0
+    preempt_valid_s: float = 120.0
+    hand_outs_per_min: int = 60
+    ledger_max_cost: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class GateState:
+    """What the pool remembers between decisions (a copy of its PoolGate record, or of the simulator's)."""
+
+    stopped: bool = False
+    epoch: int = 0
+    open: bool = False
+    """State of the utilization hysteresis; `since_s` is when it last changed its mind about the level."""
+    below_since_s: float = 0.0
+    """Since when utilization has been below the start threshold, 0 while it is not."""
+    preempted_s: float = 0.0
+    recent_hand_outs_s: tuple[float, ...] = ()
+    open_breakers: Mapping[str, str] = field(default_factory=dict)
+    """Family → why its circuit breaker is open."""
+    ledger_losing: str = ""
+    """Why the pool's ledger holds prewarming back, "" when it does not."""
+    growth_p90: float = 0.0
+    """90th percentile of the growth of tasks in the system within one cold time, in tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """One pool at one moment: all that `plan()` needs."""
+
+    pool: str
+    now_s: float
+    view_age_s: float
+    bots: tuple[Bot, ...]
+    pending: tuple[PendingTask, ...]
+    specs: tuple[Spec, ...]
+    demand: Mapping[str, Demand]
+    """Per family (all generations together)."""
+    thresholds: Thresholds
+    gate: GateState
+    generation_demand: Mapping[tuple[str, str], Demand] = field(default_factory=dict)
+    announcements: tuple[Announcement, ...] = ()
+    config_revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GateCheck:
+    """One gate, computed: whether it lets background work through, and the two numbers that met, for people."""
+
+    gate: Gate
+    passed: bool
+    text: str
+    value: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Value of warming one bot for one spec, in seconds of waiting, with its terms."""
+
+    family: str
+    generation: str
+    probability: float
+    saved_s: float
+    displaced_s: float
+    preemption_s: float
+    run_cost_s: float
+    net: float
+    """What is compared with the threshold: probability-weighted, as a share of the cold cost."""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOut:
+    """A background task for a bot now: the spec's revision, why, and for which pending task (on demand)."""
+
+    family: str
+    generation: str
+    revision: int
+    purpose: Purpose
+    value: Value | None = None
+    for_task: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No background task for this bot now, and what would have changed it."""
+
+    gate: Gate
+    text: str
+    would_change: str = ""
+    checks: tuple[GateCheck, ...] = ()
+    values: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What a bot should get when it polls.
+
+    `tasks`: real tasks to claim, best first (three at most are tried). `background`: when no task fits. `sleep_s`: when
+    there is neither. `warm_for`: the family by which the first task found this bot warm, "" otherwise.
+    """
+
+    tasks: tuple[str, ...] = ()
+    background: HandOut | None = None
+    refused: Refused | None = None
+    sleep_s: float = 10.0
+    why_task: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preempt:
+    """Stop claim `n` of `bot` (background run `task_id`) for the pending real task `for_task`."""
+
+    bot: str
+    n: int
+    task_id: str
+    for_task: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Useless:
+    """A running background task that nobody needs any more (superseded, switched off): stop it."""
+
+    bot: str
+    n: int
+    task_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A pending task is held back for a warm bot until `until_s`; polls of colder bots pass it over."""
+
+    task_id: str
+    bot: str
+    until_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    """The plan of one pool: advice per idle bot, runs to stop, holds, and the pool's gates as they stand."""
+
+    advice: Mapping[str, Advice]
+    preempt: tuple[Preempt, ...] = ()
+    useless: tuple[Useless, ...] = ()
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    gates: tuple[GateCheck, ...] = ()
+    utilization: float = 0.0
+    reserve: int = 0
+    below_since_s: float = 0.0
+    gate_open: bool = False
