@@ -1,0 +1,61 @@
+"""Settings, keys, and the small head record by which processes notice that something changed."""
+
+from __future__ import annotations
+
+from google.cloud import ndb
+
+from server.records import Flag, Int, Record, Seconds, Text
+
+
+class Latest(Record):
+    """Key: "latest". Revisions of what every process keeps in memory, and the stop switch; one point read a refresh."""
+
+    config_revision = Int()
+    spec_changes = Int()
+    stopped = Flag()
+    stopped_by = Text()
+    stopped_since_s = Seconds()
+    switch_epoch = Int()
+
+
+class ConfigRevision(Record):
+    """Key: the revision's number in six digits. `body` is the whole config."""
+
+    revision = Int(indexed=True)
+    body = ndb.JsonProperty(default={}, compressed=True)
+    author = Text()
+    note = Text()
+    created_s = Seconds()
+
+
+class SigningKeys(Record):
+    """Key: "session". Newest first; tokens signed with any of them are accepted."""
+
+    keys = ndb.JsonProperty(default=[])
+    rotated_s = Seconds()
+
+
+class Audit(Record):
+    """Who changed what. Key: time and a random part."""
+
+    at_s = Seconds(indexed=True)
+    who = Text()
+    what = Text()
+    target = Text()
+    detail = ndb.JsonProperty(default={})
+
+
+class Decision(Record):
+    """A sampled decision about background work, with its gates and terms. Key: time and bot."""
+
+    at_s = Seconds(indexed=True)
+    pool = Text()
+    bot = ndb.StringProperty(indexed=True, default="")
+    family = Text()
+    verdict = Text()
+    gate = Text()
+    text = Text()
+    would_change = Text()
+    task_id = ndb.StringProperty(indexed=True, default="")
+    detail = ndb.JsonProperty(default={}, compressed=True)
+    config_revision = Int()
