@@ -34,9 +34,9 @@ class Record(ndb.Model):
         return cls.__name__
 
 
-def Text(**options: object) -> ndb.StringProperty:
-    """A short unindexed string."""
-    return ndb.StringProperty(**{"indexed": False, "default": "", **options})
+def Text() -> ndb.TextProperty:
+    """An unindexed string."""
+    return ndb.TextProperty(default="")
 
 
 def Seconds(**options: object) -> ndb.FloatProperty:
