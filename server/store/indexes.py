@@ -153,17 +153,18 @@ def rows_in(entity: Any, index: Index) -> list[bytes]:
 
 
 def _composite_rows(index: Index, key: Any, values: Mapping[str, set[bytes]]) -> set[Row]:
-    choices: list[Iterable[bytes]] = []
+    choices: list[list[bytes]] = []
     count = 1
+    several = False
     if index.ancestor:
         choices.append([prefix + b"\x00\x00" for prefix in encoding.ancestors(key)])
     for name, descending in index.properties:
-        encoded: Iterable[bytes] = [encoding.encode_key(key) + b"\x00\x00"] if name == KEY else values.get(name, ())
+        encoded = {encoding.encode_key(key) + b"\x00\x00"} if name == KEY else values.get(name, set())
         choices.append([encoding.descending(value) for value in encoded] if descending else list(encoded))
-        count *= len(choices[-1])  # type: ignore[arg-type]
+        several = several or len(choices[-1]) > 1
+        count *= len(choices[-1])
     if count > _MAX_COMBINATIONS:
         raise ValueError(f"an entity of kind {index.kind} has {count} rows in one index; at most {_MAX_COMBINATIONS}")
-    several = count > 1
     return {Row(index.text(), b"".join(parts), several) for parts in product(*choices)}
 
 

@@ -1,0 +1,48 @@
+"""Settings of a process: where the store is, who may come in, where it listens. From the environment, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """One process's settings; `docs/settings.md` lists the environment variables."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store_url: str = Field("embedded:.pilot/data", description="embedded:FOLDER or datastore:PROJECT")
+    sqlite_synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=1, le=65535)
+    workers: int = Field(1, ge=1, le=64)
+    threads: int = Field(64, ge=2, le=2048)
+    generation: str = ""
+    """Of the serving master: workers of one start share it; `/healthz` shows it."""
+    client_tokens: str = ""
+    """Path of a file with a client token a line: `TOKEN identity role`."""
+    bot_secret: str = ""
+    """Shared secret of the bots; empty lets any bot in (loopback only)."""
+    internal_token: str = ""
+    """Bearer token for /internal; App Engine's own headers count too when `app_engine` is set."""
+    app_engine: bool = False
+    carrier: Literal["thread", "cloud_tasks"] = "thread"
+    cloud_tasks_queue: str = ""
+    """projects/P/locations/L/queues/Q."""
+    public_url: str = ""
+    config_file: str = ""
+    """YAML imported as the first config revision when the store has none."""
+    held_polls: int = Field(-1, description="most polls held at once; -1 means threads minus 32, at least a quarter")
+
+    def most_held_polls(self) -> int:
+        """How many polls a process may hold, so that other requests find a thread."""
+        return self.held_polls if self.held_polls >= 0 else max(self.threads - 32, self.threads // 4)
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """Settings from PILOTLIGHT_* variables; unknown ones are refused with their name."""
+    known = {f"PILOTLIGHT_{name.upper()}": name for name in Settings.model_fields}
+    found = {known[key]: value for key, value in environ.items() if key in known}
+    return Settings.model_validate(found)
