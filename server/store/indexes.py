@@ -17,7 +17,8 @@ import yaml
 from server.store import encoding
 
 KEY = "__key__"
-# Datastore refuses an entity with more rows than this in its composite indexes.
+# Datastore's limits: bytes of an indexed string or blob, rows of an entity in its composite indexes.
+_MAX_INDEXED_BYTES = 1_500
 _MAX_COMBINATIONS = 20_000
 
 
@@ -128,7 +129,7 @@ def _parse_entry(number: int, entry: Any) -> Index:
         if direction not in ("asc", "desc") or set(item) - {"name", "direction"} or not item.get("name"):
             raise ValueError(f"{where}: a property has a name and a direction, asc or desc")
         properties.append((str(item["name"]), direction == "desc"))
-    if len(properties) + bool(ancestor) < 2:
+    if len(properties) + bool(ancestor) < 2 and properties != [(KEY, True)]:
         raise ValueError(f"{where}: Datastore keeps single-property indexes by itself and refuses to have them declared")
     return Index(str(entry["kind"]), tuple(properties), bool(ancestor))
 
@@ -186,4 +187,12 @@ def _collect(found: dict[str, set[bytes]], name: str, value: Any) -> None:
         for inner_name, inner in value.entity_value.properties.items():
             _collect(found, f"{name}.{inner_name}", inner)
     elif kind is not None:
+        if kind in ("string_value", "blob_value") and value.ByteSize() > _MAX_INDEXED_BYTES + 8:
+            _refuse_long_value(name, value)
         found.setdefault(name, set()).add(encoding.encode_value(value))
+
+
+def _refuse_long_value(name: str, value: Any) -> None:
+    size = len(value.string_value.encode() or value.blob_value)
+    if size > _MAX_INDEXED_BYTES:
+        raise ValueError(f"the value of the indexed property {name} has {size} bytes; at most {_MAX_INDEXED_BYTES}")

@@ -32,7 +32,6 @@ class Plan:
         high: position behind the range.
         also: further rows, (index, value), that the entity must have.
         reverse: from the end to the beginning.
-        once: no entity can come up twice in the range.
         keys_only: the answer holds keys without properties.
         offset: how many results to leave out.
         limit: how many results to give at most, or None.
@@ -46,7 +45,6 @@ class Plan:
     high: Position
     also: tuple[tuple[Index, bytes], ...] = ()
     reverse: bool = False
-    once: bool = True
     keys_only: bool = False
     offset: int = 0
     limit: int | None = None
@@ -57,13 +55,18 @@ class Plan:
     def bounds(self) -> tuple[Position, Position]:
         """The range with the cursors applied."""
         low, high = self.low, self.high
-        after_start = self.start if self.reverse else self.start and _behind(self.start)
-        after_end = self.end if self.reverse else self.end and _behind(self.end)
         if self.reverse:
-            low, high = max(low, after_end or low), min(high, after_start or high)
+            high = min(high, self.start or high)
+            low = max(low, self.end or low)
         else:
-            low, high = max(low, after_start or low), min(high, after_end or high)
+            low = max(low, _behind(self.start) if self.start else low)
+            high = min(high, _behind(self.end) if self.end else high)
         return low, high
+
+    @property
+    def exact(self) -> bool:
+        """The rows of the scan have one and the same value; only their keys differ."""
+        return self.low[0] == self.high[0]
 
     def cursor(self, position: Position) -> bytes:
         """A cursor that stands behind this position."""
@@ -169,6 +172,8 @@ def _encode_operand(name: str, value: Any) -> bytes:
 
 def _sort_order(query: Any, filters: _Filters) -> list[tuple[str, bool]]:
     """The order that an index has to have; empty when the order of keys will do."""
+    if any(operator == _Operator.EQUAL for _, operator, _ in filters.unequal):
+        return []  # one key: there is nothing to sort
     sort: list[tuple[str, bool]] = []
     for order in query.order:
         name = order.property.name
@@ -224,14 +229,14 @@ def _range_plan(
         name, descending = sort[0]
         index = Index(kind, ((name, False),))
         low, high = _value_range(b"", False, filters)
-        return Plan(index, (low, b""), (high, b""), reverse=descending, once=False)
+        return Plan(index, (low, b""), (high, b""), reverse=descending)
     found = composites.find(kind, frozenset(filters.equal), sort, filters.ancestor is not None)
     if found is None:
         _raise_missing_index(kind, filters, sort)
     if any(len(values) > 1 for values in filters.equal.values()):
         unimplemented("two values of one property together with an inequality or a sort order")
     low, high = _value_range(_prefix(found, filters), sort[0][1], filters)
-    return Plan(found, (low, b""), (high, b""), once=False)
+    return Plan(found, (low, b""), (high, b""))
 
 
 def _prefix(index: Index, filters: _Filters) -> bytes:
