@@ -1,0 +1,199 @@
+"""The bot's side of the Swarming bot API: calls, retries, and the session token that goes round with them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bot.transport import Answer, Transport, Unreachable
+
+API = "/swarming/api/v1/bot/"
+CALL_TIMEOUT_S = 60.0
+HOLD_MARGIN_S = 30.0
+RETRY_FOR_S = 240.0
+MAX_PAUSE_S = 10.0
+
+Json = Mapping[str, Any]
+
+
+class CallFailed(Exception):
+    """A call brought no usable answer.
+
+    Attributes:
+        transient: the same call may succeed later.
+        status: HTTP status of the answer, or None when none came.
+    """
+
+    def __init__(self, text: str, *, transient: bool, status: int | None = None) -> None:
+        super().__init__(text)
+        self.transient = transient
+        self.status = status
+
+
+def never() -> bool:
+    """The default of `give_up`: a call is retried until its time is over."""
+    return False
+
+
+class BotApi:
+    """Calls of one bot. Thread-safe: the main loop and the sender of a task's updates share it.
+
+    The session token is the newest that any answer carried and goes with every POST. So the token of a `run` answer
+    goes into the start update, and the poll after the run carries the last token that the run got.
+    """
+
+    def __init__(self, server_url: str, bot_id: str, secret: str | None, rng: random.Random | None = None) -> None:
+        headers = {"X-Luci-Swarming-Bot-ID": bot_id, "User-Agent": "pilotlight_bot/1"}
+        if secret:
+            headers["Authorization"] = f"Bearer {secret}"
+        self.server_url = server_url
+        self.bot_id = bot_id
+        self.session: str | None = None
+        self._transport = Transport(server_url, headers)
+        self._rng = rng or random.Random()
+
+    def server_ping(self) -> bool:
+        """Whether the server answers."""
+        try:
+            return self._transport.request("GET", API + "server_ping", None, timeout_s=10.0, bare=True).status == 200
+        except Unreachable:
+            return False
+
+    def handshake(self, report: Json, session_id: str) -> Json:
+        """Opens a session, in one attempt; forgets the token of any session before.
+
+        Raises:
+            CallFailed: the server refused, or is not there.
+        """
+        self.session = None
+        answer = self._attempt("handshake", encode({**report, "session_id": session_id}), CALL_TIMEOUT_S)
+        if not answer:
+            raise CallFailed("the answer to the handshake is empty", transient=True)
+        return answer
+
+    def poll(self, report: Json, request_uuid: str, hold_s: float) -> Json:
+        """Asks for work, in one attempt; the server may keep the call open for `hold_s` seconds.
+
+        Raises:
+            CallFailed: no answer, or one without `cmd`.
+        """
+        body: dict[str, Any] = {**report, "request_uuid": request_uuid, "session": self.session}
+        if hold_s > 0:
+            body["hold_s"] = hold_s
+        answer = self._attempt("poll", encode(body), hold_s + HOLD_MARGIN_S)
+        if "error" in answer or not isinstance(answer.get("cmd"), str):
+            raise CallFailed(f"poll was answered with {str(answer)[:200]}", transient=True)
+        return answer
+
+    def task_update(self, task_id: str, fields: Json, give_up: Callable[[], bool] = never) -> Json:
+        """Tells the server about a run; retried with the same bytes for up to 240 s.
+
+        Raises:
+            CallFailed: the server refused it for good, or could not be reached for too long.
+        """
+        body = {"id": self.bot_id, "task_id": task_id, "session": self.session, **fields}
+        answer = self._call(f"task_update/{task_id}", body, RETRY_FOR_S, give_up)
+        if not answer or "error" in answer:
+            raise CallFailed(f"task_update was answered with {str(answer)[:200]}", transient=False)
+        return answer
+
+    def task_error(self, task_id: str, message: str, retry_for_s: float = RETRY_FOR_S) -> None:
+        """Reports that the bot, not the task, failed.
+
+        Raises:
+            CallFailed: as for `task_update`.
+        """
+        body: dict[str, Any] = {
+            "id": self.bot_id,
+            "task_id": task_id,
+            "session": self.session,
+            "message": message,
+            "client_error": {"missing_cas": [], "missing_cipd": []},
+        }
+        self._call(f"task_error/{task_id}", body, retry_for_s, never)
+
+    def event(self, report: Json, event: str, message: str, retry_for_s: float = 10.0) -> bool:
+        """Tells what happened to the bot; whether the server took it."""
+        body: dict[str, Any] = {**report, "event": event, "message": message, "session": self.session}
+        try:
+            self._call("event", body, retry_for_s, never, timeout_s=min(CALL_TIMEOUT_S, max(3.0, retry_for_s)))
+        except CallFailed:
+            return False
+        return True
+
+    def bot_code(self, version: str) -> bytes:
+        """The bot's zip of this version.
+
+        Raises:
+            CallFailed: there is none, or the server is not there.
+        """
+        try:
+            answer = self._transport.request("GET", f"{API}bot_code/{version}", None, timeout_s=CALL_TIMEOUT_S)
+        except Unreachable as error:
+            raise CallFailed(str(error), transient=True) from error
+        if answer.status != 200:
+            raise CallFailed(f"bot_code was answered with HTTP {answer.status}", transient=True, status=answer.status)
+        return answer.body
+
+    def close(self) -> None:
+        """Closes the calling thread's connection."""
+        self._transport.close()
+
+    def _call(
+        self, path: str, body: Json, retry_for_s: float, give_up: Callable[[], bool], timeout_s: float = CALL_TIMEOUT_S
+    ) -> Json:
+        data = encode(body)
+        until = time.monotonic() + retry_for_s
+        pause_s = 0.3
+        while True:
+            try:
+                return self._attempt(path, data, timeout_s)
+            except CallFailed as error:
+                if not error.transient or give_up() or time.monotonic() >= until:
+                    raise
+            self._pause(pause_s * self._rng.uniform(0.8, 1.2), give_up)
+            pause_s = min(MAX_PAUSE_S, pause_s * 1.7)
+
+    def _attempt(self, path: str, data: bytes, timeout_s: float) -> Json:
+        try:
+            answer = self._transport.request("POST", API + path, data, timeout_s=timeout_s)
+        except Unreachable as error:
+            raise CallFailed(str(error), transient=True) from error
+        if answer.status != 200:
+            text = f"{path} was answered with HTTP {answer.status}: {answer.body[:200]!r}"
+            raise CallFailed(text, transient=is_transient(answer), status=answer.status)
+        value = answer.json()
+        if not isinstance(value, dict):
+            raise CallFailed(f"the answer to {path} is no JSON object", transient=True, status=200)
+        if isinstance(value.get("session"), str) and value["session"]:
+            self.session = value["session"]
+        return value
+
+    @staticmethod
+    def _pause(duration_s: float, give_up: Callable[[], bool]) -> None:
+        until = time.monotonic() + duration_s
+        while not give_up() and (left_s := until - time.monotonic()) > 0:
+            time.sleep(min(left_s, 0.1))
+
+
+def is_transient(answer: Answer) -> bool:
+    """Whether asking again makes sense: overload, server errors, and a 404 that is not the API's own."""
+    if answer.status == 404:
+        return not answer.headers.get("content-type", "").startswith("application/json")
+    return answer.status in (408, 429) or answer.status >= 500
+
+
+def encode(body: Json) -> bytes:
+    """Compact JSON with sorted keys."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode("utf-8")
+
+
+def output_fields(offset: int, data: bytes) -> Json:
+    """The fields of a packet of output that starts at byte `offset`; none when there is no output."""
+    if not data:
+        return {}
+    return {"output": base64.b64encode(data).decode("ascii"), "output_chunk_start": offset}

@@ -1,0 +1,206 @@
+"""Runs one task, from its start update to the clearing of its directory."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bot import command, files, processes
+from bot.caches import CacheStore
+from bot.control import Control
+from bot.journal import Journal
+from bot.leftover import RunRecord
+from bot.manifest import Manifest
+from bot.output import OutputBuffer
+from bot.protocol import BotApi, CallFailed
+from bot.supervisor import Ended, Supervisor
+from bot.updates import UpdateSender
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run needs of its bot."""
+
+    api: BotApi
+    caches: CacheStore
+    journal: Journal
+    record: RunRecord
+    control: Control
+    work_dir: Path
+    bot_file: str
+
+
+class TaskRun:
+    """One run. The server hears of every way in which it can end, unless the server is out of reach."""
+
+    def __init__(self, context: RunContext, manifest: Manifest) -> None:
+        self._context, self._manifest = context, manifest
+        self._began_s = time.monotonic()
+        self._run_id = uuid.uuid4().hex
+        self._run_dir = context.work_dir / "ir"
+        self._temp_dir = context.work_dir / "it"
+        self._buffer = OutputBuffer()
+        events = context.control.new_events()
+        self._events = events
+        self._sender = UpdateSender(self._send, self._buffer, events, manifest.background)
+        self._stats: dict[str, Any] = {}
+
+    def run(self) -> None:
+        """Does all of it; never raises an Exception."""
+        try:
+            if self._start_acknowledged():
+                self._run_started()
+        except CallFailed as error:
+            self._fail(f"the server could not be told about the run: {error}")
+        except Exception:
+            self._fail(f"the bot failed: {traceback.format_exc(limit=8)}")
+        finally:
+            self._clean_up()
+
+    def _start_acknowledged(self) -> bool:
+        """Nothing of the task happens before the server has taken note of its start."""
+        answer = self._send({})
+        if answer.get("must_stop"):
+            self._send({"canceled": True})
+            return False
+        return True
+
+    def _run_started(self) -> None:
+        self._sender.start()
+        try:
+            ended = self._execute()
+        finally:
+            self._buffer.abandon()
+            self._sender.finish()
+        if ended is None:
+            self._sender.send_rest(canceled=True)
+        elif ended.handed_back:
+            self._sender.send_rest()
+            self._fail("handed back: the bot was told to leave")
+        else:
+            self._sender.send_rest(**self._final_fields(ended))
+
+    def _execute(self) -> Ended | None:
+        """Runs the command with its caches; None when it was stopped before it began."""
+        files.remove_tree(self._context.work_dir)
+        self._run_dir.mkdir(parents=True)
+        self._temp_dir.mkdir()
+        with self._caches_installed():
+            if self._context.control.handing_back():
+                return Ended(exit_code=-1, duration_s=0.0, handed_back=True)
+            if self._sender.must_stop:
+                return None
+            if self._sender.failure is not None:
+                raise self._sender.failure
+            try:
+                prepared = command.prepare(
+                    self._manifest, self._run_dir, self._temp_dir, self._fixed_env(), self._context.bot_file
+                )
+            except command.BadCommand as error:
+                return self._refused(error)
+            return self._run_command(prepared)
+
+    def _run_command(self, prepared: command.Prepared) -> Ended:
+        task_id = self._manifest.task_id
+        self._context.journal.write("start", task_id=task_id, run_id=self._run_id, purpose=self._manifest.purpose)
+        try:
+            process = processes.spawn(prepared.command, prepared.cwd, prepared.env)
+        except OSError as error:
+            ended = self._refused(command.BadCommand(1, f"cannot start {prepared.command[0]}: {error}"))
+        else:
+            supervisor = Supervisor(
+                process,
+                self._buffer,
+                self._events,
+                hard_timeout_s=self._manifest.hard_timeout_s,
+                io_timeout_s=self._manifest.io_timeout_s,
+                grace_s=self._manifest.grace_s,
+            )
+            self._context.record.started(process.pid)
+            ended = supervisor.watch()
+        self._context.journal.write("end", task_id=task_id, run_id=self._run_id, exit_code=ended.exit_code)
+        return ended
+
+    def _refused(self, error: command.BadCommand) -> Ended:
+        self._buffer.write(f"{error}\n".encode())
+        return Ended(exit_code=error.exit_code, duration_s=0.0)
+
+    @contextlib.contextmanager
+    def _caches_installed(self) -> Iterator[None]:
+        caches, requests = self._context.caches, self._manifest.caches
+        before = {request.name: caches.measure(request.name) for request in requests}
+        self._stats["named_caches_before"] = before
+        hints = sum(max(0, request.hint_bytes) for request in requests if not before[request.name])
+        names = [request.name for request in requests]
+        self._timed("cache_trim_stats", lambda: caches.trim(keep=names, extra_bytes=hints))
+        targets = {request.name: self._run_dir / request.path for request in requests}
+        self._context.record.begin(self._run_id, self._manifest.task_id, targets)
+        stats: dict[str, Any] = {}
+        self._stats["named_caches_stats"] = stats
+        lent: dict[str, Path] = {}
+        began_s = time.monotonic()
+        try:
+            for name, target in targets.items():
+                caches.install(name, target)
+                lent[name] = target
+            stats["install"] = {"duration": time.monotonic() - began_s}
+            yield
+        finally:
+            began_s = time.monotonic()
+            for name, target in lent.items():
+                caches.uninstall(name, target)
+            stats["uninstall"] = {"duration": time.monotonic() - began_s}
+
+    def _timed(self, stat: str, action: Callable[[], object]) -> None:
+        began_s = time.monotonic()
+        action()
+        self._stats[stat] = {"duration": time.monotonic() - began_s}
+
+    def _fixed_env(self) -> Mapping[str, str]:
+        return {
+            "SWARMING_BOT_ID": self._context.api.bot_id,
+            "SWARMING_TASK_ID": self._manifest.task_id,
+            "SWARMING_SERVER": self._context.api.server_url,
+            "SWARMING_HEADLESS": "1",
+            processes.RUN_ID_ENV: self._run_id,
+        }
+
+    def _final_fields(self, ended: Ended) -> Mapping[str, Any]:
+        return {
+            "exit_code": ended.exit_code,
+            "duration": ended.duration_s,
+            "hard_timeout": ended.hard_timeout,
+            "io_timeout": ended.io_timeout,
+            "bot_overhead": max(0.0, time.monotonic() - self._began_s - ended.duration_s),
+            **self._stats,
+        }
+
+    def _send(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._context.api.task_update(self._manifest.task_id, fields, self._context.control.handing_back)
+
+    def _fail(self, message: str) -> None:
+        _log.error("task %s: %s", self._manifest.task_id, message)
+        retry_for_s = 10.0 if self._context.control.handing_back() else 240.0
+        try:
+            self._context.api.task_error(self._manifest.task_id, message, retry_for_s)
+        except CallFailed as error:
+            _log.error("task %s: its failure could not be reported: %s", self._manifest.task_id, error)
+
+    def _clean_up(self) -> None:
+        """After the report, so that nobody waits for it; the record goes last."""
+        try:
+            files.remove_tree(self._context.work_dir)
+            self._context.record.clear()
+            self._context.caches.trim()
+        except OSError as error:
+            _log.error("cannot clear the run directory: %s", error)
+

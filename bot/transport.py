@@ -1,0 +1,102 @@
+"""One HTTP exchange with the server, over a connection that each thread keeps open."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_STALE = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
+
+
+class Unreachable(Exception):
+    """No whole answer came: no connection, a broken one, or silence beyond the time limit."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server answered."""
+
+    status: int
+    headers: Mapping[str, str]  # keys in lower case
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON, or None when it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+
+class Transport:
+    """Sends requests to one server; never retries a request that may have been answered in part."""
+
+    def __init__(self, server_url: str, headers: Mapping[str, str]) -> None:
+        """Args:
+        server_url: scheme, host, port, and a path prefix if there is one.
+        headers: sent with every request that asks for them.
+        """
+        parts = urllib.parse.urlsplit(server_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"not an http(s) URL: {server_url!r}")
+        self._scheme, self._host, self._port = parts.scheme, parts.hostname, parts.port
+        self._prefix = parts.path.rstrip("/")
+        self._headers = dict(headers)
+        self._local = threading.local()
+
+    def request(
+        self, method: str, path: str, body: bytes | None, *, timeout_s: float, bare: bool = False
+    ) -> Answer:
+        """One exchange; `bare` leaves out the identifying headers.
+
+        Raises:
+            Unreachable: no whole answer came.
+        """
+        headers = {} if bare else dict(self._headers)
+        if body is not None:
+            headers["Content-Type"] = "application/json; charset=UTF-8"
+        reused = getattr(self._local, "connection", None) is not None
+        try:
+            return self._exchange(method, path, body, headers, timeout_s)
+        except (http.client.HTTPException, OSError) as error:
+            self.close()
+            if not (reused and isinstance(error, _STALE)):
+                raise Unreachable(f"{type(error).__name__}: {error}") from error
+        # The server had closed the idle connection: that says nothing about the server, so try a fresh one at once.
+        try:
+            return self._exchange(method, path, body, headers, timeout_s)
+        except (http.client.HTTPException, OSError) as error:
+            self.close()
+            raise Unreachable(f"{type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """Closes the calling thread's connection."""
+        connection = getattr(self._local, "connection", None)
+        self._local.connection = None
+        if connection is not None:
+            connection.close()
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
+    ) -> Answer:
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            kind = http.client.HTTPSConnection if self._scheme == "https" else http.client.HTTPConnection
+            connection = self._local.connection = kind(self._host, self._port, timeout=timeout_s)
+        connection.timeout = timeout_s
+        if connection.sock is not None:
+            connection.sock.settimeout(timeout_s)
+        connection.request(method, self._prefix + path, body=body, headers=dict(headers))
+        response = connection.getresponse()
+        data = response.read(MAX_ANSWER_BYTES + 1)
+        if len(data) > MAX_ANSWER_BYTES:
+            raise http.client.HTTPException("the answer is too large")
+        if response.will_close:
+            self.close()
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, data)
