@@ -1,0 +1,1 @@
+"""What answers HTTP: parse, authorise, one call of a use case, render."""

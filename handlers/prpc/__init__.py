@@ -1,0 +1,1 @@
+"""The client API: Swarming v2 over pRPC."""
