@@ -1,7 +1,7 @@
 """Keys and property values as bytes that sort as Datastore sorts them.
 
-Every encoding is prefix-free, so encodings can be written one after the other and still sort component by component, and
-a key's encoding is a prefix of those of its descendants.
+Every encoding is prefix-free, so encodings can be written one after the other and still sort component by component,
+and a key's encoding is a prefix of those of its descendants.
 """
 
 from __future__ import annotations

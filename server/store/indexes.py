@@ -130,7 +130,7 @@ def _parse_entry(number: int, entry: Any) -> Index:
             raise ValueError(f"{where}: a property has a name and a direction, asc or desc")
         properties.append((str(item["name"]), direction == "desc"))
     if len(properties) + bool(ancestor) < 2 and properties != [(KEY, True)]:
-        raise ValueError(f"{where}: Datastore keeps single-property indexes by itself and refuses to have them declared")
+        raise ValueError(f"{where}: Datastore keeps single-property indexes by itself; declare none")
     return Index(str(entry["kind"]), tuple(properties), bool(ancestor))
 
 

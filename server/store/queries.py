@@ -63,6 +63,11 @@ class Plan:
             high = min(high, _behind(self.end) if self.end else high)
         return low, high
 
+    def behind(self, position: Position, bounds: tuple[Position, Position]) -> tuple[Position, Position]:
+        """What is left of the bounds behind a position."""
+        low, high = bounds
+        return (low, position) if self.reverse else (_behind(position), high)
+
     @property
     def exact(self) -> bool:
         """The rows of the scan have one and the same value; only their keys differ."""

@@ -1,7 +1,7 @@
 """All statements of the embedded store, in plain SQL that other databases understand as well.
 
-Four tables: entities by key, rows of all indexes, names of the indexes, and a few numbers. Nothing here knows Datastore's
-messages; keys, values and entities are bytes.
+Four tables: entities by key, rows of all indexes, names of the indexes, and a few numbers. Nothing here knows
+Datastore's messages; keys, values and entities are bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from server import errors
 from server.store.indexes import Row
-from server.store.sqlite_pool import FILE_NAME, Pool, Synchronous, check_existing, setup_lock
+from server.store.sqlite_pool import FILE_NAME, Pool, Synchronous, check_existing, setup_lock, typed
 
 SCHEMA_VERSION = 1
 _SCHEMA = (
@@ -95,10 +95,26 @@ class Sqlite:
         self._pool = Pool(path, size=connections, busy_timeout_s=busy_timeout_s, synchronous=synchronous)
         self._writing = threading.Lock()
         self._ids: dict[str, int] = {}
+        self._watching = threading.Lock()
+        self._watcher: sqlite3.Connection | None = None
 
     def close(self) -> None:
         """Gives the file free."""
         self._pool.close()
+        with self._watching:
+            if self._watcher:
+                self._watcher.close()
+                self._watcher = None
+
+    def data_version(self) -> int:
+        """A number that changes with every commit of anybody; asked of a connection that never writes."""
+        with self._watching:
+            try:
+                self._watcher = self._watcher or self._pool.open()
+                (version,) = self._watcher.execute("PRAGMA data_version").fetchone()
+            except sqlite3.Error as error:
+                raise typed(error, self.path) from error
+        return int(version)
 
     @contextmanager
     def reading(self) -> Iterator[View]:

@@ -72,7 +72,7 @@ class Pool:
         """
         self._check_file()
         if not self._free.acquire(timeout=self.busy_timeout_s):
-            raise errors.StoreUnavailable(f"the store {self.path} is busy: no connection within {self.busy_timeout_s} s")
+            raise errors.StoreUnavailable(f"the store {self.path} is busy: all its connections are in use")
         try:
             connection = self._take()
             try:
@@ -174,7 +174,7 @@ def _check_contents(connection: sqlite3.Connection, path: Path, schema_version: 
     if path.stat().st_size <= _CHECK_AT_MOST_BYTES:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise errors.StoreCorrupt(f"the store {path} is damaged ({verdict}); it was left as it is: restore a backup")
+            raise errors.StoreCorrupt(f"the store {path} is damaged ({verdict}); left as it is: restore a backup")
     return True
 
 
