@@ -1,0 +1,1 @@
+"""The command line: everything it knows it has from the public API."""
