@@ -153,13 +153,17 @@ def _answer(method: Method, authenticate: Authenticate, check: Check, max_body_b
 
 def _read_body(max_body_bytes: int) -> bytes:
     """The request's body, decompressed."""
-    request.max_content_length = max_body_bytes
+    too_large = TooLarge(f"the body is longer than {max_body_bytes} bytes, which is the limit")
+    # One byte more than allowed: a body without announced length is cut there silently.
+    request.max_content_length = max_body_bytes + 1
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge as error:
-        raise TooLarge(f"the body is longer than {max_body_bytes} bytes, which is the limit") from error
+        raise too_large from error
     except ClientDisconnected as error:
         raise InvalidArgument("the body ended before its announced length") from error
+    if len(body) > max_body_bytes:
+        raise too_large
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if coding == "gzip":
         return wire.inflate(body, max_body_bytes)
