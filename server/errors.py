@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class PilotlightError(Exception):
     """An error with an answer.
@@ -33,6 +36,24 @@ class TooLarge(InvalidArgument):
     """A body or field beyond its size limit."""
 
     http_status = 413
+
+
+class UnsupportedMediaType(InvalidArgument):
+    """A body in a format that is not read here."""
+
+    http_status = 415
+
+
+class FieldErrors(InvalidArgument):
+    """Fields at fault: `errors` maps the path of each to what is wrong with it; `field` is the first of them."""
+
+    _SHOWN = 5
+
+    def __init__(self, wrong: Mapping[str, str]) -> None:
+        lines = [f"{path} {text}".strip() for path, text in wrong.items()]
+        more = [f"and {len(lines) - self._SHOWN} more"] if len(lines) > self._SHOWN else []
+        super().__init__("; ".join(lines[: self._SHOWN] + more), field=next(iter(wrong), ""))
+        self.errors = dict(wrong)
 
 
 class NotFound(PilotlightError):
@@ -83,10 +104,30 @@ class FailedPrecondition(PilotlightError):
     grpc_code, http_status = 9, 400
 
 
+class PreconditionRequired(FailedPrecondition):
+    """A change that must name the revision on which it is based."""
+
+    http_status = 428
+
+
 class EditConflict(PilotlightError):
-    """Somebody else saved a newer revision in the meantime."""
+    """Somebody else saved a newer revision in the meantime: `revision`, by `author`, with the body `theirs`."""
 
     grpc_code, http_status = 10, 412
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        field: str = "",
+        revision: int = 0,
+        author: str = "",
+        theirs: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(text, field=field)
+        self.revision = revision
+        self.author = author
+        self.theirs = dict(theirs or {})
 
 
 class Contention(PilotlightError):
