@@ -1,0 +1,182 @@
+"""Records → messages of the API, value by value; no store, no clock, no rules."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from server.proto import swarming_pb2
+from server.records.bot import Bot
+from server.records.task import TaskResult
+from server.task_ids import run_id
+
+LARGEST_TIME_S = 253_402_300_799.0  # The last second of the year 9999, where Timestamp ends.
+
+
+def timestamp(at_s: float) -> Timestamp | None:
+    """A point in time to the microsecond; None for 0, which means never."""
+    if at_s <= 0 or not math.isfinite(at_s):
+        return None
+    result = Timestamp()
+    result.FromMicroseconds(round(min(at_s, LARGEST_TIME_S) * 1e6))
+    return result
+
+
+def seconds(at: Timestamp) -> float:
+    """The same backwards; an unset timestamp is 0."""
+    return at.seconds + at.nanos / 1e9
+
+
+def text(value: object) -> str:
+    """A string that the wire can carry. What bots report is JSON, which can hold half a surrogate pair."""
+    return str(value).encode("utf-8", errors="replace").decode("utf-8")
+
+
+def string_pairs(values: Mapping[str, str]) -> list[swarming_pb2.StringPair]:
+    """A map, sorted by key."""
+    return [swarming_pb2.StringPair(key=text(key), value=text(value)) for key, value in sorted(values.items())]
+
+
+def string_list_pairs(values: Mapping[str, Iterable[str]]) -> list[swarming_pb2.StringListPair]:
+    """A map of lists, sorted by key and within each list."""
+    return [
+        swarming_pb2.StringListPair(key=text(key), value=sorted(text(item) for item in items))
+        for key, items in sorted(values.items())
+    ]
+
+
+def task_state(state: str) -> swarming_pb2.TaskState:
+    """The number of a state's name."""
+    return swarming_pb2.TaskState.Value(state)
+
+
+def task_result(
+    record: TaskResult, *, server_version: str, include_performance_stats: bool = False
+) -> swarming_pb2.TaskResultResponse:
+    """What became of a task. Its bot is shown from the start on, not before: an offer may be taken back."""
+    task_id = record.key.id()
+    result = swarming_pb2.TaskResultResponse(
+        task_id=task_id,
+        name=text(record.name),
+        tags=sorted(text(tag) for tag in record.tags),
+        user=text(record.user),
+        state=task_state(record.state),
+        current_task_slice=record.slice_no,
+        created_ts=timestamp(record.created_s),
+        modified_ts=timestamp(record.modified_s),
+        started_ts=timestamp(record.started_s),
+        completed_ts=timestamp(record.completed_s),
+        abandoned_ts=timestamp(record.abandoned_s),
+        exit_code=record.exit_code or 0,
+        duration=record.duration_s or 0.0,
+        failure=record.failure,
+        internal_failure=record.internal_failure,
+        server_versions=[server_version],
+    )
+    if record.started_s:
+        result.run_id = run_id(task_id)
+        result.bot_id = text(record.bot_id)
+        result.bot_version = text(record.bot_version)
+        result.bot_dimensions.extend(string_list_pairs(record.bot_dimensions))
+        _set(result, "bot_idle_since_ts", timestamp(record.bot_idle_since_s))
+    _add_missing(result, record.missing)
+    if include_performance_stats and record.stats:
+        result.performance_stats.CopyFrom(performance_stats(record.stats))
+    return result
+
+
+def _set(message: Message, name: str, value: Message | None) -> None:
+    if value is not None:
+        getattr(message, name).CopyFrom(value)
+
+
+def _add_missing(result: swarming_pb2.TaskResultResponse, missing: Mapping[str, Any]) -> None:
+    """Inputs that a bot did not find; it names a blob as `hash/size`."""
+    for blob in missing.get("missing_cas") or ():
+        digest, _, size = str(blob.get("digest", "")).partition("/")
+        reference = result.missing_cas.add(cas_instance=text(blob.get("instance", "")))
+        reference.digest.hash = text(digest)
+        reference.digest.size_bytes = int(size) if size.isascii() and size.isdecimal() and len(size) <= 18 else 0
+    for package in missing.get("missing_cipd") or ():
+        names = {name: text(package.get(name) or "") for name in ("package_name", "version", "path")}
+        result.missing_cipd.add(**names)
+
+
+def performance_stats(stats: Mapping[str, Any]) -> swarming_pb2.PerformanceStats:
+    """Where the time around the command went, from what a bot sends with its last update; the rest is left out."""
+    result = swarming_pb2.PerformanceStats(bot_overhead=_number(stats.get("bot_overhead")))
+    caches = _part(stats, "named_caches_stats")
+    operations = {
+        "package_installation": _part(stats, "cipd_stats"),
+        "cache_trim": _part(stats, "cache_trim_stats"),
+        "named_caches_install": _part(caches, "install"),
+        "named_caches_uninstall": _part(caches, "uninstall"),
+        "cleanup": _part(stats, "cleanup_stats"),
+    }
+    for name, operation in operations.items():
+        if operation:
+            getattr(result, name).duration = _number(operation.get("duration"))
+    transfers = _part(stats, "isolated_stats")
+    for name, transfer in (("isolated_download", "download"), ("isolated_upload", "upload")):
+        if _part(transfers, transfer):
+            _fill_transfer(getattr(result, name), _part(transfers, transfer))
+    return result
+
+
+def _fill_transfer(result: swarming_pb2.CASOperationStats, transfer: Mapping[str, Any]) -> None:
+    result.duration = _number(transfer.get("duration"))
+    for name in ("items_cold", "items_hot"):
+        try:
+            setattr(result, name, base64.b64decode(str(transfer.get(name) or "")))
+        except (binascii.Error, ValueError):
+            continue
+    for field in result.DESCRIPTOR.fields:
+        most = {field.TYPE_INT32: 2**31 - 1, field.TYPE_INT64: 2**63 - 1}.get(field.type)
+        if most is not None:
+            setattr(result, field.name, min(int(_number(transfer.get(field.name))), most))
+
+
+def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = values.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _number(value: Any) -> float:
+    """A number of a bot's, not negative; 0 for anything else."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return value if usable else 0
+
+
+def bot_info(bot: Bot, *, last_seen_s: float, task_name: str = "") -> swarming_pb2.BotInfo:
+    """A bot.
+
+    Args:
+        bot: its record.
+        last_seen_s: when any process heard of it last, which the record alone does not know.
+        task_name: of what it holds.
+    """
+    quarantine = bot.server_quarantined or bot.quarantined
+    state = {**bot.state, **({"quarantined": quarantine} if quarantine else {})}
+    return swarming_pb2.BotInfo(
+        bot_id=text(bot.key.id()),
+        task_id=run_id(bot.held["task"]) if bot.held else "",
+        task_name=text(task_name) if bot.held else "",
+        external_ip=text(bot.external_ip),
+        authenticated_as=text(bot.authenticated_as),
+        first_seen_ts=timestamp(bot.first_seen_s),
+        last_seen_ts=timestamp(last_seen_s),
+        is_dead=not bot.alive,
+        quarantined=bool(quarantine),
+        maintenance_msg=text(bot.maintenance),
+        dimensions=string_list_pairs(bot.dimensions),
+        version=text(bot.version),
+        state=json.dumps(state, sort_keys=True),
+        session_id=text(bot.session_id),
+    )
