@@ -17,8 +17,8 @@ from server.clock import SystemClock
 from server.store.embedded import EmbeddedClient
 from server.store.indexes import CompositeIndexes
 from server.store.ops import OpCounter
-from server.store.sqlite import Sqlite
 from server.store.sqlite_pool import Synchronous
+from server.store.storage import Storage
 from server.store.stub import Conflict, CountingStub
 
 Result = TypeVar("Result")
@@ -34,12 +34,12 @@ _retry._DEFAULT_RETRIES = 0
 class Store:
     """One connection to the records, shared by all threads of a process."""
 
-    def __init__(self, client: ndb.Client, *, rng: random.Random | None = None, embedded: Sqlite | None = None) -> None:
+    def __init__(self, client: ndb.Client, rng: random.Random | None = None) -> None:
         """Use `Store.open`."""
         self.ops = OpCounter()
+        self._embedded = client.stub if isinstance(client, EmbeddedClient) else None
         client.stub = CountingStub(client.stub, self.ops)
         self._client = client
-        self._embedded = embedded
         self._rng = rng or random.Random()
         self._clock = SystemClock()
 
@@ -71,19 +71,19 @@ class Store:
         """
         scheme, _, place = url.partition(":")
         if scheme == "datastore" and place:
-            return cls(ndb.Client(project=place), rng=rng)
+            return cls(ndb.Client(project=place), rng)
         if scheme != "embedded" or not place:
             raise ValueError(f"not a store: {url!r}; expected embedded:FOLDER or datastore:PROJECT")
         composites = CompositeIndexes.from_file(index_file)
-        storage = Sqlite(
+        storage = Storage(
             Path(place), connections=connections, busy_timeout_s=busy_timeout_s, synchronous=synchronous
         )
-        return cls(EmbeddedClient(storage, composites), rng=rng, embedded=storage)
+        return cls(EmbeddedClient(storage, composites), rng)
 
     def close(self) -> None:
         """Ends the connection; calls after it fail."""
         if self._embedded:
-            self._embedded.close()
+            self._embedded.storage.close()
 
     @contextmanager
     def context(self) -> Iterator[None]:
@@ -125,7 +125,41 @@ class Store:
 
     def data_version(self) -> int | None:
         """A number that changes when anybody has changed the embedded store; None if the store cannot tell."""
-        return self._embedded.data_version() if self._embedded else None
+        return self._embedded.storage.data_version() if self._embedded else None
+
+    def backup(self, target: Path | str) -> None:
+        """Copies the embedded store into the new file `target` while it is in use; put in a folder, it is restored.
+
+        Raises:
+            AlreadyExists: there is something at `target`.
+            StoreUnavailable: it cannot be written.
+            Unimplemented: the store is not the embedded one; Datastore has exports.
+        """
+        if not self._embedded:
+            raise errors.Unimplemented("only the embedded store has backups of its own; export the Datastore instead")
+        self._embedded.storage.backup(Path(target))
+
+    def sweep_expired(self, now_s: float, *, batch: int = 200, most: int = 10_000) -> int:
+        """Deletes entities of any kind whose indexed `expire_at`, a time or seconds since the epoch, is past.
+
+        In production a TTL policy on `expire_at` does this, so for a Datastore nothing is done.
+
+        Args:
+            now_s: entities that expire before this go.
+            batch: how many are deleted in one transaction, so that others get between.
+            most: when to stop and leave the rest for the next sweep.
+
+        Returns:
+            how many were deleted.
+        """
+        deleted = 0
+        while self._embedded and deleted < most:
+            swept, more = self._embedded.sweep_expired(now_s, min(batch, most - deleted))
+            self.ops.add(calls=1, writes=swept)
+            deleted += swept
+            if not more:
+                break
+        return deleted
 
 
 def _never(key: Any) -> bool:

@@ -21,10 +21,11 @@ from google.cloud.datastore_v1.types import datastore as types
 from google.cloud.datastore_v1.types import entity as entity_types
 from google.cloud.datastore_v1.types import query as query_types
 
-from server.store import encoding, queries
-from server.store.indexes import CompositeIndexes, Row, rows, rows_in
+from server.store import encoding, expiry, queries
+from server.store.indexes import CompositeIndexes, Index, Row, rows, rows_in
 from server.store.queries import Plan, unimplemented
-from server.store.sqlite import Change, Hit, Position, Precondition, Sqlite, Stored, VersionChanged, View
+from server.store.sqlite import Hit, Position, Stored, View
+from server.store.storage import Change, Precondition, Storage, VersionChanged
 
 PROJECT = "pilotlight"
 # Datastore's limits.
@@ -44,7 +45,7 @@ _ResultType = query_types.EntityResult.ResultType
 class EmbeddedClient(ndb.Client):
     """An ndb client whose Datastore is a file."""
 
-    def __init__(self, storage: Sqlite, composites: CompositeIndexes) -> None:
+    def __init__(self, storage: Storage, composites: CompositeIndexes) -> None:
         # The constructor of the base class would look for credentials and open a channel.
         self.project = PROJECT
         self.namespace = None
@@ -105,9 +106,10 @@ class _Transaction:
 class EmbeddedStub:
     """The six calls."""
 
-    def __init__(self, storage: Sqlite, composites: CompositeIndexes) -> None:
-        self._storage = storage
+    def __init__(self, storage: Storage, composites: CompositeIndexes) -> None:
+        self.storage = storage
         self._composites = composites
+        storage.declare({index.text(): Index(index.kind).text() for index in composites.all()}, self._rows_of)
         self._transactions: OrderedDict[bytes, _Transaction] = OrderedDict()
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
@@ -117,6 +119,15 @@ class EmbeddedStub:
         self.rollback = Method(self._rollback)
         self.run_query = Method(self._run_query)
         self.allocate_ids = Method(self._allocate_ids)
+
+    def sweep_expired(self, now_s: float, batch: int) -> tuple[int, bool]:
+        """Deletes at most `batch` entities that expired before `now_s`; how many, and whether there may be more."""
+        ranges = expiry.ranges(now_s)
+        keys = self.storage.expired(expiry.INDEX_END, ranges, batch)
+        if not keys:
+            return 0, False
+        deleted = self.storage.delete_all(keys, lambda stored: expiry.past(_parse(stored), ranges), self._rows_of)
+        return deleted, len(keys) == batch
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -148,7 +159,7 @@ class EmbeddedStub:
         transaction = self._transaction_of(pb.read_options)
         keys = [_encode_key(key) for key in pb.keys]
         seen = transaction.seen if transaction else {}
-        found = self._storage.entities([*keys, *seen])
+        found = self.storage.entities([*keys, *seen])
         _check_seen(seen, found)
         response = types.LookupResponse.pb()()
         for key, key_pb in zip(keys, pb.keys, strict=True):
@@ -185,7 +196,7 @@ class EmbeddedStub:
 
     def _apply(self, seen: dict[bytes, int], changes: list[Change]) -> int:
         try:
-            return self._storage.commit(seen, changes, self._rows_of)
+            return self.storage.commit(seen, changes, self._rows_of)
         except VersionChanged:
             raise google_exceptions.Aborted("another transaction committed first") from None
         except Precondition as error:
@@ -204,7 +215,7 @@ class EmbeddedStub:
         self._refuse_query_options(pb)
         plan = queries.plan(pb.query, self._composites)
         wanted = _BATCH if plan.limit is None else min(plan.limit, _BATCH)
-        with self._storage.reading() as view:
+        with self.storage.reading() as view:
             bounds, skipped, last = self._skip(view, plan)
             hits = self._walk(view, plan, bounds, wanted + 1, plan.keys_only) if skipped == plan.offset else []
         more = len(hits) > wanted
@@ -305,7 +316,7 @@ class EmbeddedStub:
         keys = list(keys)
         incomplete = [not key.path or key.path[-1].WhichOneof("id_type") is None for key in keys]
         if any(incomplete):
-            number = self._storage.allocate(sum(incomplete))
+            number = self.storage.allocate(sum(incomplete))
             for key in itertools.compress(keys, incomplete):
                 key.path[-1].id = number
                 number += 1

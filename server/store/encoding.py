@@ -110,9 +110,9 @@ def encode_double(number: float) -> bytes:
     return bytes((_DOUBLE,)) + _double(number)
 
 
-def encode_timestamp(seconds: int, microseconds: int) -> bytes:
+def encode_timestamp(microseconds: int) -> bytes:
     """As `encode_value` does for a timestamp value."""
-    return bytes((_TIMESTAMP,)) + _integer(seconds * 1_000_000 + microseconds)
+    return bytes((_TIMESTAMP,)) + _integer(microseconds)
 
 
 def _payload(tag: int, value: Any) -> bytes:

@@ -77,8 +77,11 @@ class Pool:
             connection = self._take()
             try:
                 yield connection
-            except BaseException:
-                connection.close()
+            except BaseException as error:
+                if isinstance(error, sqlite3.Error) or connection.in_transaction:
+                    connection.close()
+                else:
+                    self._put_back(connection)
                 raise
             self._put_back(connection)
         except sqlite3.Error as error:
