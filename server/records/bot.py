@@ -35,8 +35,8 @@ class Bot(Record):
     maintenance = Text()
     slots = ndb.JsonProperty(default={})
     backoff = ndb.JsonProperty(default={})
-    quick_failures = Int()
-    """Real tasks in a row that this bot failed within seconds (a black hole)."""
+    quick_failures = ndb.JsonProperty(default=[])
+    """Names of the real tasks that this bot failed in a row within seconds (a black hole)."""
     handshake_conflicts = Int()
     """Handshakes that superseded a session seen alive afterwards (two machines with one id)."""
     foreign = Flag()

@@ -54,7 +54,9 @@ class TaskToRun(Record):
     wishes = ndb.JsonProperty(default=[])
     status = ndb.StringProperty(indexed=True, default="pending")
     expires_s = Seconds(indexed=True)
-    """When the current slice expires; 0 once it cannot."""
+    """When the current slice expires; 0 while it cannot (claimed or gone)."""
+    deadline_s = Seconds()
+    """The same, kept while a claim suspends it."""
     victim = ndb.JsonProperty(default=None)
     changed_s = Seconds(indexed=True)
 

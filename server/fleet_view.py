@@ -1,0 +1,407 @@
+"""What this process knows of the fleet: bots, pending tasks, specs, gates; refreshed by deltas, asked for by polls.
+
+Two delta queries on `changed_s` for all pools together keep it current, single-flight, at most about one refresh a
+second on average with short bursts. Its age is known; an old view hands out no background work. A view may say "go on"
+or "sleep", never "no": what a bot must be told comes from the store.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from google.cloud import ndb
+
+from server import bot_warmth, errors, prewarm_spec
+from server.policy import model
+from server.policy import plan as policy_plan
+from server.records.bot import Bot
+from server.records.config import Latest
+from server.records.pool import PoolGate
+from server.records.task import TaskToRun
+from server.view_budget import RefreshBudget
+
+if TYPE_CHECKING:
+    from server.service import Service
+
+OVERLAP_S = 10.0
+"""Delta queries look back this far: `changed_s` is set before its commit (A1)."""
+FULL_EVERY_S = 600.0
+REFRESH_EVERY_S = 1.0
+PLAN_CPU_SHARE = 0.1
+"""A plan that took t seconds is not made anew for t / share seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class BotEntry:
+    """A bot's record as the view keeps it; `policy` is what the policy sees of it."""
+
+    policy: model.Bot
+    pool: str
+    session_id: str
+    claim_no: int
+    fingerprint: str
+    version: str
+    foreign: bool
+    changed_s: float
+    held: dict[str, Any] | None
+    server_quarantined: str
+    first_seen_s: float
+    external_ip: str
+    authenticated_as: str
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEntry:
+    """A task's place in the queue as the view keeps it."""
+
+    policy: model.PendingTask
+    pool: str
+    pending: bool
+    changed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPoll:
+    """The last poll of a bot that this process answered."""
+
+    at_s: float
+    next_s: float
+    held: bool
+
+
+def bot_entry(record: Bot) -> BotEntry:
+    """The view's entry of a bot."""
+    held = record.held
+    return BotEntry(
+        policy=model.Bot(
+            id=str(record.key.id()),
+            dimensions={key: frozenset(values) for key, values in record.dimensions.items()},
+            alive=record.alive,
+            quarantined=record.server_quarantined or record.quarantined,
+            maintenance=record.maintenance,
+            idle_since_s=record.idle_since_s,
+            quiet_until_s=record.quiet_until_s,
+            slots=bot_warmth.slots_of(record),
+            held=held_of(held) if held else None,
+            last_seen_s=record.last_seen_s,
+            backoff_until_s=record.backoff,
+        ),
+        pool=record.pool,
+        session_id=record.session_id,
+        claim_no=record.claim_no,
+        fingerprint=record.fingerprint,
+        version=record.version,
+        foreign=record.foreign,
+        changed_s=record.changed_s,
+        held=held,
+        server_quarantined=record.server_quarantined,
+        first_seen_s=record.first_seen_s,
+        external_ip=record.external_ip,
+        authenticated_as=record.authenticated_as,
+        state=record.state,
+    )
+
+
+def held_of(held: dict[str, Any]) -> model.Held:
+    """The policy's value of a record's held run."""
+    return model.Held(
+        task_id=held["task"],
+        n=held["n"],
+        purpose=model.Purpose(held.get("purpose", "")),
+        family=held.get("family", ""),
+        generation=held.get("generation", ""),
+        slot=held.get("slot", ""),
+        for_task=held.get("for", ""),
+        since_s=held.get("since_s", 0.0),
+        stop=held.get("stop", ""),
+        resumable=held.get("resumable", False),
+    )
+
+
+def task_entry(record: TaskToRun) -> TaskEntry:
+    """The view's entry of a task's place in the queue."""
+    victim = record.victim
+    return TaskEntry(
+        policy=model.PendingTask(
+            id=str(record.key.id()),
+            priority=record.priority,
+            created_s=record.created_s,
+            dimensions=tuple((key, tuple(values)) for key, values in record.dimensions),
+            wishes=tuple(model.Wish(family, generation) for family, generation in record.wishes),
+            expires_s=record.deadline_s,
+            victim=model.Victim(victim["bot"], victim["n"], victim["until_s"]) if victim else None,
+        ),
+        pool=record.pool,
+        pending=record.status == "pending",
+        changed_s=record.changed_s,
+    )
+
+
+class FleetView:
+    """One process's view. Threads share it: writers take the lock, readers get immutable entries."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._lock = threading.RLock()
+        self._refreshing = threading.Lock()
+        self._planning = threading.Lock()
+        self._bots: dict[str, BotEntry] = {}
+        self._by_pool: dict[str, set[str]] = {}
+        self._tasks: dict[str, TaskEntry] = {}
+        self._pending: dict[str, set[str]] = {}
+        self._gates: dict[str, model.GateState] = {}
+        self._specs: dict[str, prewarm_spec.LoadedSpec] = {}
+        self._spec_changes = -1
+        self._polls: dict[str, SeenPoll] = {}
+        self._refreshed_s = float("-inf")
+        self._started_s = service.clock.now_s()
+        self._full_due_s = float("-inf")
+        self._delta_from_s = 0.0
+        self._data_version: int | None = None
+        self._dirty: set[str] = set()
+        self._plans: dict[str, model.PoolPlan] = {}
+        self._planned: dict[str, tuple[float, float]] = {}
+        self._switch = Latest()
+        self._budget = RefreshBudget()
+
+    # ---- reading
+
+    def age_s(self) -> float:
+        """Seconds since the last refresh; infinite before the first."""
+        return self._service.clock.now_s() - self._refreshed_s
+
+    def bot(self, bot_id: str) -> BotEntry | None:
+        """A bot, with what this process saw of its polls."""
+        return self._bots.get(bot_id)
+
+    def bots(self, pool: str | None = None) -> list[BotEntry]:
+        """Bots of a pool, or all, by id, with their last-seen times."""
+        with self._lock:
+            ids = sorted(self._bots if pool is None else self._by_pool.get(pool, ()))
+            entries = [self._bots[bot_id] for bot_id in ids]
+        return [replace(entry, policy=self._with_polls(entry.policy)) for entry in entries]
+
+    def pools(self) -> list[str]:
+        """Every pool with bots, pending tasks, a gate or a spec."""
+        with self._lock:
+            named = {pool for pool, ids in self._by_pool.items() if ids} | {pool for pool, ids in self._pending.items() if ids}
+            return sorted(named | set(self._gates) | {spec.policy_pool for spec in self._specs.values()})
+
+    def pending(self, pool: str | None = None) -> list[TaskEntry]:
+        """Pending real tasks, most urgent first."""
+        with self._lock:
+            pools = [pool] if pool is not None else list(self._pending)
+            found = [self._tasks[task_id] for name in pools for task_id in self._pending.get(name, ())]
+        return sorted(found, key=lambda entry: (entry.policy.priority, entry.policy.created_s, entry.policy.id))
+
+    def task(self, task_id: str) -> TaskEntry | None:
+        """A task's place in the queue, as far as this process knows."""
+        return self._tasks.get(task_id)
+
+    def specs(self) -> dict[str, prewarm_spec.LoadedSpec]:
+        """Current revision of each spec, by family."""
+        return self._specs
+
+    def gate(self, pool: str) -> model.GateState:
+        """What the pool's gate remembered at the last refresh."""
+        return self._gates.get(pool, model.GateState(stopped=self._switch.stopped))
+
+    def switch(self) -> Latest:
+        """The stop switch as of the last refresh."""
+        return self._switch
+
+    def wishes_of(self, properties: Any, tags: Iterable[str]) -> tuple[model.Wish, ...]:
+        """What a real task wants warm."""
+        return prewarm_spec.wishes_of(self._specs, properties, tags)
+
+    # ---- what this process does and sees
+
+    def saw_poll(self, bot_id: str, next_s: float, held: bool) -> None:
+        """A bot polled; it is due again at `next_s`. `held` while its poll waits here."""
+        now_s = self._service.clock.now_s()
+        self._polls[bot_id] = SeenPoll(now_s, next_s, held)
+        self._service.pages.seen(bot_id, now_s, next_s)
+
+    def apply(self, records: Iterable[ndb.Model]) -> None:
+        """Takes in records that this process wrote or read; older versions than the known ones are dropped."""
+        with self._lock:
+            for record in records:
+                if isinstance(record, Bot):
+                    self._apply_bot(bot_entry(record))
+                elif isinstance(record, TaskToRun):
+                    self._apply_task(str(record.key.id()), task_entry(record))
+                elif isinstance(record, PoolGate):
+                    self._gates[str(record.key.id())] = self._gate_state(record)
+
+    def _apply_bot(self, entry: BotEntry) -> None:
+        bot_id = entry.policy.id
+        known = self._bots.get(bot_id)
+        if known is not None and known.changed_s >= entry.changed_s:
+            return
+        if known is not None and known.pool != entry.pool:
+            self._by_pool[known.pool].discard(bot_id)
+            self._dirty.add(known.pool)
+        self._bots[bot_id] = entry
+        self._by_pool.setdefault(entry.pool, set()).add(bot_id)
+        self._dirty.add(entry.pool)
+
+    def _apply_task(self, task_id: str, entry: TaskEntry) -> None:
+        known = self._tasks.get(task_id)
+        if known is not None and known.changed_s >= entry.changed_s:
+            return
+        self._tasks[task_id] = entry
+        waiting = self._pending.setdefault(entry.pool, set())
+        (waiting.add if entry.pending else waiting.discard)(task_id)
+        self._dirty.add(entry.pool)
+
+    # ---- refreshing
+
+    def refresh(self, *, eager: bool = False, force: bool = False) -> bool:
+        """Refreshes when it is time, nobody else is at it, and the budget of queries allows; True if it did.
+
+        `eager` asks for it as soon as another process changed the store, where the store can tell.
+
+        Raises:
+            StoreUnavailable: the store is gone; the view stays as it is and ages.
+        """
+        service = self._service
+        now_s = service.clock.now_s()
+        due = force or now_s - self._refreshed_s >= REFRESH_EVERY_S or now_s < self._refreshed_s - OVERLAP_S
+        version = None
+        if not due and eager:
+            version = service.store.data_version()
+            due = version is not None and version != self._data_version
+        if not due or not self._refreshing.acquire(blocking=force):
+            return False
+        try:
+            if not force and not self._budget.take(service.clock.monotonic_s()):
+                return False
+            self._data_version = service.store.data_version() if version is None else version
+            self._read(now_s)
+            return True
+        finally:
+            self._refreshing.release()
+
+    def _read(self, now_s: float) -> None:
+        service = self._service
+        full = now_s >= self._full_due_s or now_s < self._refreshed_s
+        with service.store.context():
+            latest, *gates = ndb.get_multi([ndb.Key(Latest, "latest"), *(ndb.Key(PoolGate, pool) for pool in self.pools())])
+            latest = latest or Latest()
+            service.config.refresh(service, latest)
+            specs_changed = latest.spec_changes != self._spec_changes
+            specs = prewarm_spec.load_all(service) if specs_changed else None
+            if full:
+                bots = Bot.query().fetch()
+                tasks = TaskToRun.query(TaskToRun.status == "pending").fetch()
+            else:
+                since_s = self._delta_from_s - OVERLAP_S
+                bots = Bot.query(Bot.changed_s >= since_s).fetch()
+                tasks = TaskToRun.query(TaskToRun.changed_s >= since_s).fetch()
+        with self._lock:
+            self._switch = latest
+            for record in gates:
+                if record is not None:
+                    self._gates[str(record.key.id())] = self._gate_state(record)
+            if specs is not None:
+                self._specs, self._spec_changes = specs, latest.spec_changes
+                self._dirty |= set(self.pools())
+            self.apply([*bots, *tasks])
+            if full:
+                self._forget_missing({record.key.id() for record in bots}, {record.key.id() for record in tasks}, now_s)
+                self._full_due_s = now_s + FULL_EVERY_S * service.rng.uniform(0.9, 1.1)
+            self._delta_from_s = now_s
+            self._refreshed_s = now_s
+            # Idle times and the hysteresis move with the clock alone.
+            self._dirty |= set(self.pools())
+
+    def _forget_missing(self, bots: set, tasks: set, now_s: float) -> None:
+        """After a full read: what the store no longer has leaves, unless it is younger than the read's uncertainty."""
+        for bot_id in [b for b, entry in self._bots.items() if b not in bots and entry.changed_s < now_s - OVERLAP_S]:
+            self._by_pool[self._bots.pop(bot_id).pool].discard(bot_id)
+        for task_id in [t for t, entry in self._tasks.items() if t not in tasks and entry.changed_s < now_s - OVERLAP_S]:
+            self._pending.get(self._tasks.pop(task_id).pool, set()).discard(task_id)
+
+    def _gate_state(self, record: PoolGate) -> model.GateState:
+        pool = str(record.key.id())
+        known = self._gates.get(pool)
+        return model.GateState(
+            stopped=record.stopped or self._switch.stopped,
+            epoch=record.epoch,
+            open=known.open if known else record.open,
+            below_since_s=known.below_since_s if known else record.below_since_s,
+            preempted_s=record.preempted_s,
+            recent_hand_outs_s=tuple(record.hand_outs_s),
+            open_breakers={f: b["why"] for f, b in record.breakers.items() if b.get("open_since_s")},
+            ledger_losing=self._service.pages.ledger_losing(pool),
+        )
+
+    # ---- planning
+
+    def plan(self, pool: str) -> model.PoolPlan:
+        """The pool's plan; made anew when something changed and the last one's cost allows."""
+        known = self._plans.get(pool)
+        if known is not None and (pool not in self._dirty or not self._plan_due(pool)):
+            return known
+        if not self._planning.acquire(blocking=known is None):
+            return known if known is not None else model.PoolPlan(advice={})
+        try:
+            began_s = self._service.clock.monotonic_s()
+            self._dirty.discard(pool)
+            plan = policy_plan.plan(self.pool_view(pool))
+            cost_s = self._service.clock.monotonic_s() - began_s
+            self._plans[pool] = plan
+            self._planned[pool] = (self._service.clock.monotonic_s(), cost_s)
+            with self._lock:
+                gate = self._gates.get(pool, model.GateState(stopped=self._switch.stopped))
+                self._gates[pool] = replace(gate, open=plan.gate_open, below_since_s=plan.below_since_s)
+            return plan
+        finally:
+            self._planning.release()
+
+    def _plan_due(self, pool: str) -> bool:
+        at_s, cost_s = self._planned.get(pool, (float("-inf"), 0.0))
+        return self._service.clock.monotonic_s() - at_s >= cost_s / PLAN_CPU_SHARE
+
+    def pool_view(self, pool: str) -> model.PoolView:
+        """All that the policy needs to know of the pool, now."""
+        service = self._service
+        demand, generation_demand = service.pages.demand(pool, service.clock.now_s())
+        return model.PoolView(
+            pool=pool,
+            now_s=service.clock.now_s(),
+            view_age_s=self.age_s(),
+            bots=tuple(entry.policy for entry in self.bots(pool)),
+            pending=tuple(entry.policy for entry in self.pending(pool)),
+            specs=tuple(spec.policy for spec in self._specs.values() if spec.policy_pool == pool),
+            demand=demand,
+            generation_demand=generation_demand,
+            thresholds=service.config.thresholds(pool),
+            gate=self.gate(pool),
+            config_revision=service.config.revision,
+        )
+
+    def _with_polls(self, bot: model.Bot) -> model.Bot:
+        seen = self._polls.get(bot.id)
+        elsewhere_s, due_s = self._service.pages.last_seen(bot.id)
+        if seen is None or elsewhere_s > seen.at_s:
+            return replace(bot, last_seen_s=max(bot.last_seen_s, elsewhere_s), next_poll_s=due_s)
+        return replace(bot, last_seen_s=max(bot.last_seen_s, seen.at_s), next_poll_s=seen.next_s, held_poll=seen.held)
+
+
+def refresh_quietly(view: FleetView, *, eager: bool = False) -> bool:
+    """A refresh for callers that can go on with an old view; False when the store is gone."""
+    try:
+        view.refresh(eager=eager)
+    except (errors.StoreUnavailable, errors.Contention):
+        return False
+    return True
+
+
+def requirement(dimensions: Sequence[Sequence[Any]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """A record's dimensions as the policy takes them."""
+    return tuple((key, tuple(values)) for key, values in dimensions)

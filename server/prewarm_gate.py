@@ -1,0 +1,220 @@
+"""PoolGate: the only door through which background work leaves, and the place where its runs are counted.
+
+A background claim reads and writes the pool's one record in its own transaction and checks the gates again there, with
+the record's own count: processes that each saw the same spare bot hand it out once. Claims of real tasks never touch it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from google.cloud import ndb
+
+from server.policy import gates, model
+from server.records import RETAIN_TASK_S, expiry
+from server.records.bot import Bot
+from server.records.pool import PoolGate
+from server.records.spec import Spec
+from server.records.task import PENDING, TaskRequest, TaskResult
+from server.task_ids import new_task_id
+
+if TYPE_CHECKING:
+    from server.bot_session import Token
+    from server.config import PoolConfig
+    from server.policy.model import HandOut, Preempt
+    from server.prewarm_spec import LoadedSpec
+    from server.service import Service
+    from server.task_scheduler import Delivery
+
+MOST_HAND_OUTS_KEPT = 200
+
+
+class GateRefused(Exception):
+    """The gate refused within its transaction; `refused` says why."""
+
+    def __init__(self, refused: model.Refused) -> None:
+        super().__init__(refused.text)
+        self.refused = refused
+
+
+def take_out(gate: PoolGate, task_id: str, n: int) -> None:
+    """Removes the entry of an ended background run."""
+    gate.entries = [entry for entry in gate.entries if (entry["task"], entry["n"]) != (task_id, n)]
+
+
+def may_preempt(gate: PoolGate, wanted: Preempt, is_pending: Callable[[str], bool]) -> bool:
+    """Whether the run may be stopped for that task: nobody warms for the task, and the run warms for nobody (H17)."""
+    entry = next((e for e in gate.entries if (e["task"], e["n"]) == (wanted.task_id, wanted.n)), None)
+    if entry is None or any(e["for"] == wanted.for_task for e in gate.entries):
+        return False
+    return not (entry["for"] and is_pending(entry["for"]))
+
+
+def learn(gate: PoolGate | None, family: str, bot_id: str, failed: bool, config: PoolConfig, now_s: float) -> None:
+    """Counts a run's outcome for the spec's circuit breaker: failures in a row, over several bots, open it."""
+    if gate is None:
+        return
+    known = gate.breakers.get(family, {})
+    others = {name: value for name, value in gate.breakers.items() if name != family}
+    if not failed:
+        if not known.get("open_since_s"):
+            gate.breakers = others
+        return
+    bots = sorted({*known.get("bots", []), bot_id})[:20]
+    failures = known.get("failures", 0) + 1
+    opened_s, why = known.get("open_since_s", 0.0), known.get("why", "")
+    if not opened_s and failures >= config.breaker_failures and len(bots) >= config.breaker_bots:
+        opened_s = now_s
+        why = f"{failures} runs in a row failed on {len(bots)} bots"
+    gate.breakers = {**others, family: {"failures": failures, "bots": bots, "open_since_s": opened_s, "why": why}}
+
+
+def close_breaker(service: Service, pool: str, family: str) -> None:
+    """Forgets a family's failures (an operator repaired it, or saved a new revision)."""
+
+    def step() -> PoolGate | None:
+        gate = ndb.Key(PoolGate, pool).get()
+        if gate is None or family not in gate.breakers:
+            return None
+        gate.breakers = {name: value for name, value in gate.breakers.items() if name != family}
+        gate.put()
+        return gate
+
+    gate = service.store.transaction(step)
+    if gate is not None:
+        service.view.apply([gate])
+
+
+def claim_background(service: Service, token: Token, pool: str, hand_out: HandOut, plan: model.PoolPlan) -> Delivery:
+    """Creates a background task for the token's bot and claims it: at most 4 reads and 4 writes.
+
+    Raises:
+        GateRefused: a gate refused with the record's own counts, or the spec moved on.
+        SessionGone, HoldsRun, NotNow: as for a real claim.
+    """
+    from server import task_scheduler  # the scheduler's transitions use this module's entries
+
+    spec = service.view.specs().get(hand_out.family)
+    if spec is None or spec.policy.revision != hand_out.revision:
+        raise GateRefused(model.Refused(model.Gate.NO_SPEC, f"{hand_out.family} has a newer revision."))
+    seen = service.view.pool_view(pool)
+    view_at_s = seen.now_s - seen.view_age_s
+
+    def step(touched: task_scheduler.Touched) -> Delivery:
+        bot, gate, head = ndb.get_multi([ndb.Key(Bot, token.bot), ndb.Key(PoolGate, pool), ndb.Key(Spec, hand_out.family)])
+        now_s = service.clock.now_s()
+        touched.bot = task_scheduler.usable_bot(bot, token, now_s)
+        if head is None or head.state != "active" or head.revision != hand_out.revision:
+            raise GateRefused(model.Refused(model.Gate.NO_SPEC, f"{hand_out.family} was changed, paused or retired."))
+        touched.gate = gate = gate or PoolGate(id=pool, stopped=service.view.switch().stopped)
+        _recheck(gate, spec, hand_out, plan, seen, view_at_s, now_s)
+        request, result = _records(service, spec, hand_out, pool, now_s)
+        touched.result = result
+        held = {
+            "family": hand_out.family,
+            "generation": hand_out.generation,
+            "slot": spec.policy.slot,
+            "for": hand_out.for_task,
+            "resumable": spec.policy.resumable,
+        }
+        n = task_scheduler.offer(service, touched, token, held, hand_out.text)
+        entry = {"task": request.task_id, "bot": token.bot, "n": n, "revision": hand_out.revision, "since_s": now_s}
+        entry |= {key: held[key] for key in ("family", "generation", "slot", "for")}
+        gate.entries = [*gate.entries, {**entry, "purpose": hand_out.purpose.value}]
+        gate.hand_outs_s = [t for t in gate.hand_outs_s if t > now_s - gates.WINDOW_S][-MOST_HAND_OUTS_KEPT:] + [now_s]
+        gate.open, gate.below_since_s = plan.gate_open, plan.below_since_s
+        touched.put(request, gate)
+        return task_scheduler.Delivery(request.task_id, n, request.slices[0], hand_out.purpose.value, bot.dimensions)
+
+    return task_scheduler.run(service, step)
+
+
+def _recheck(
+    gate: PoolGate, spec: LoadedSpec, hand_out: HandOut, plan: model.PoolPlan, seen: model.PoolView, view_at_s: float, now_s: float
+) -> None:
+    """The gates again, counted with the record."""
+    usable = [bot for bot in seen.bots if bot.alive and not bot.quarantined and not bot.maintenance]
+    taken = {entry["bot"] for entry in gate.entries}
+    idle = [bot for bot in usable if bot.held is None and bot.quiet_until_s <= now_s and bot.id not in taken]
+    counts = gates.Counts(
+        usable=len(usable),
+        idle=len(idle),
+        running_all=len(gate.entries),
+        running_spec=sum(1 for entry in gate.entries if entry["family"] == hand_out.family),
+        utilization=plan.utilization,
+        gate_open=plan.gate_open,
+        below_since_s=plan.below_since_s,
+    )
+    state = model.GateState(
+        stopped=gate.stopped,
+        epoch=gate.epoch,
+        open=plan.gate_open,
+        below_since_s=plan.below_since_s,
+        preempted_s=gate.preempted_s,
+        recent_hand_outs_s=tuple(gate.hand_outs_s),
+        growth_p90=seen.gate.growth_p90,
+    )
+    refused = gates.recheck(
+        hand_out.purpose, spec.policy, seen.pool, seen.thresholds, state, counts, seen.gate.epoch, view_at_s, now_s
+    )
+    if refused is not None:
+        raise GateRefused(refused)
+
+
+def _records(
+    service: Service, spec: LoadedSpec, hand_out: HandOut, pool: str, now_s: float
+) -> tuple[TaskRequest, TaskResult]:
+    """Request and result of a background task; it has no place in the queue."""
+    task_id = new_task_id(now_s, service.rng)
+    piece = spec.slice_record(now_s)
+    purpose = hand_out.purpose.value
+    tags = sorted(
+        {f"pool:{pool}", f"purpose:{purpose}", f"spec:{hand_out.family}", f"spec_revision:{hand_out.revision}", "priority:255"}
+    )
+    name = f"{purpose}: {hand_out.family}@{hand_out.generation}"
+    keep = expiry(now_s, RETAIN_TASK_S)
+    request = TaskRequest(
+        id=task_id,
+        task_id=task_id,
+        name=name,
+        slices=[piece],
+        priority=255,
+        tags=tags,
+        user="pilotlight",
+        authenticated="service:pilotlight",
+        service_account="none",
+        bot_ping_tolerance_s=1200.0,
+        created_s=now_s,
+        purpose=purpose,
+        spec_family=hand_out.family,
+        spec_revision=hand_out.revision,
+        expire_at=keep,
+    )
+    result = TaskResult(
+        id=task_id,
+        request_key=task_id,
+        name=name,
+        tags=tags,
+        user="pilotlight",
+        pool=pool,
+        priority=255,
+        state=PENDING,
+        created_s=now_s,
+        modified_s=now_s,
+        grace_period_s=float(piece["properties"].get("grace_period_secs", 0)),
+        purpose=purpose,
+        spec_family=hand_out.family,
+        spec_revision=hand_out.revision,
+        generation=hand_out.generation,
+        slot=spec.policy.slot,
+        for_task=hand_out.for_task,
+        decision=hand_out.text,
+        expire_at=keep,
+    )
+    return request, result
+
+
+def entries_of(gate: PoolGate | None) -> list[dict[str, Any]]:
+    """The gate's entries; none when the pool never handed out."""
+    return list(gate.entries) if gate else []

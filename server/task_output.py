@@ -1,0 +1,62 @@
+"""Output as packets keyed by byte offset: a repeated packet overwrites itself, nothing is ever appended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from google.cloud import ndb
+
+from server import errors
+from server.records import RETAIN_TASK_S, expiry
+from server.records.task import OutputPacket, TaskResult, packet_key
+
+if TYPE_CHECKING:
+    from server.service import Service
+
+LARGEST_PACKET = 900_000
+LARGEST_WINDOW = 160 * 100 * 1024
+LARGEST_OUTPUT = 1 << 40
+
+
+def write(service: Service, task_id: str, offset: int, data: bytes) -> None:
+    """Stores a packet at its offset: one write, no read.
+
+    Raises:
+        InvalidArgument: a negative or absurd offset, or a packet beyond the limit.
+    """
+    if not 0 <= offset <= LARGEST_OUTPUT:
+        raise errors.InvalidArgument(f"output_chunk_start: {offset} is not within 0 and {LARGEST_OUTPUT}", field="output_chunk_start")
+    if len(data) > LARGEST_PACKET:
+        raise errors.TooLarge(f"output: {len(data)} bytes; at most {LARGEST_PACKET} in one packet", field="output")
+    if not data:
+        return
+    with service.store.context():
+        keep = expiry(service.clock.now_s(), RETAIN_TASK_S)
+        OutputPacket(key=packet_key(task_id, offset), data=data, expire_at=keep).put()
+
+
+def read(service: Service, task_id: str, offset: int = 0, length: int = 0) -> bytes:
+    """`length` bytes of output from `offset`; 0 or too large a length means the largest window.
+
+    A hole (a packet that has not arrived) reads as zero bytes, so that offsets stay true.
+    """
+    if offset < 0:
+        raise errors.InvalidArgument(f"offset: {offset} is negative", field="offset")
+    if length <= 0 or length > LARGEST_WINDOW:
+        length = LARGEST_WINDOW
+    with service.store.context():
+        parent = ndb.Key(TaskResult, task_id)
+        # Packets are at most LARGEST_PACKET long: none that starts earlier can reach into the window.
+        first = packet_key(task_id, max(0, offset - LARGEST_PACKET))
+        query = OutputPacket.query(ancestor=parent).filter(OutputPacket._key >= first).order(OutputPacket._key)
+        query = query.filter(OutputPacket._key < packet_key(task_id, offset + length))
+        out = bytearray()
+        for packet in query:
+            start = int(packet.key.id()) - offset
+            piece = packet.data
+            if start < 0:
+                piece, start = piece[-start:], 0
+            if start > len(out):
+                out.extend(b"\0" * (start - len(out)))
+            out[start : start + len(piece)] = piece
+    return bytes(out[:length])

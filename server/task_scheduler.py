@@ -1,0 +1,470 @@
+"""The transactions of a real task's life: claim, deliver again, start, end, cancel, preempt, expire, lapse, death.
+
+Each public function is one transaction; afterwards it tells this process's view and wakes held polls. A token is the
+fence: an update counts only if its (bot, session, claim) is the task's claim (C0 of the protocol).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from google.cloud import ndb
+
+from server import bot_warmth, errors, prewarm_gate
+from server.records.bot import Bot
+from server.records.pool import PoolGate
+from server.records.task import TaskRequest, TaskResult, TaskToRun
+from server.task_life import Event, NoSuchTransition, State
+from server.task_transition import Touched, newer, state_of, transition
+
+if TYPE_CHECKING:
+    from server.bot_session import Token
+    from server.policy.model import Preempt
+    from server.service import Service
+
+
+class SessionGone(Exception):
+    """The store says that another session owns this bot's id: the bot has to start anew."""
+
+
+class LostRace(Exception):
+    """Somebody else has the task, or it is no longer pending."""
+
+
+class HoldsRun(Exception):
+    """The bot holds a run that this process did not know of."""
+
+
+class NotNow(Exception):
+    """The bot may not take work at the moment (quiet time, quarantine found by the server)."""
+
+
+class StopReason:
+    """Words stored as the reason of a stop."""
+
+    KILL = "killed by a user"
+    PREEMPT = "preempted for a real task"
+    SWITCH = "prewarming was stopped"
+    USELESS = "nobody needs it any more"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A run for a bot: what the `run` answer is made of."""
+
+    task_id: str
+    n: int
+    slice: dict[str, Any]
+    purpose: str
+    bot_dimensions: dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class EndReport:
+    """What a bot says at the end of a run; durations in seconds."""
+
+    exit_code: int | None = None
+    duration_s: float | None = None
+    hard_timeout: bool = False
+    io_timeout: bool = False
+    canceled: bool = False
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    def event(self) -> Event:
+        """The event of the table that this report is."""
+        if self.canceled:
+            return Event.CANCELED_BY_BOT
+        return Event.TIMED_OUT if self.hard_timeout or self.io_timeout else Event.END
+
+
+class Reply(Enum):
+    """Answer to an update."""
+
+    OK = auto()
+    MUST_STOP = auto()
+
+
+def is_claim(result: TaskResult, token: Token) -> bool:
+    """Whether the token is that of the task's claim."""
+    return result.claim == {"bot": token.bot, "session": token.session, "n": token.claim}
+
+
+def run(service: Service, step: Callable[[Touched], Any]) -> Any:
+    """Runs one transaction over `Touched`, then publishes what it changed."""
+    last: list[Touched] = []
+
+    def attempt() -> Any:
+        touched = Touched()
+        outcome = step(touched)
+        touched.commit()
+        last[:] = [touched]
+        return outcome
+
+    outcome = service.store.transaction(attempt)
+    service.publish(last[0])
+    return outcome
+
+
+def usable_bot(bot: Bot | None, token: Token, now_s: float) -> Bot:
+    """The bot of a claim, or the reason why it may not claim."""
+    if bot is None or bot.session_id != token.session:
+        raise SessionGone
+    if bot.held:
+        raise HoldsRun
+    if bot.quiet_until_s > now_s or bot.server_quarantined or bot.quarantined or bot.maintenance:
+        raise NotNow
+    return bot
+
+
+def next_claim_no(bot: Bot, now_s: float) -> int:
+    """Monotone even across a bot that was deleted and came back."""
+    return max(bot.claim_no + 1, int(now_s * 1000))
+
+
+def claim_timeout_s(service: Service, bot: Bot, pool: str) -> float:
+    """How long an offer stands without a delivery."""
+    config = service.config.pool(pool)
+    return config.foreign_claim_timeout_s if bot.foreign else config.claim_timeout_s
+
+
+def offer(service: Service, touched: Touched, token: Token, held: dict[str, Any], why: str) -> int:
+    """Writes the claim on TaskResult and Bot; both are in `touched`. Returns the claim's number."""
+    bot, result = touched.bot, touched.result
+    now_s = service.clock.now_s()
+    n = next_claim_no(bot, now_s)
+    result.claim = {"bot": token.bot, "session": token.session, "n": n}
+    result.offered = True
+    result.claim_until_s = now_s + claim_timeout_s(service, bot, result.pool)
+    result.modified_s = now_s
+    result.why_bot = why
+    result.bot_dimensions = bot.dimensions
+    result.bot_version = bot.version
+    result.bot_idle_since_s = bot.idle_since_s
+    result.warm_at_start = bot_warmth.at_start(bot, result.wishes)
+    result.config_revision = service.config.revision
+    bot.claim_no = n
+    bot.alive = True
+    bot.held = {"task": result.key.id(), "n": n, "stop": "", "since_s": now_s, "purpose": result.purpose, **held}
+    bot_warmth.on_claim(bot, result, now_s, service.view.specs())
+    bot.changed_s = newer(bot.changed_s, now_s)
+    touched.put(result, bot)
+    return n
+
+
+def claim(service: Service, token: Token, task_id: str, why: str) -> Delivery:
+    """Claims a pending task for the token's bot: 3 reads, 3 writes.
+
+    Raises:
+        SessionGone, HoldsRun, NotNow, LostRace.
+    """
+
+    def step(touched: Touched) -> Delivery:
+        keys = [ndb.Key(Bot, token.bot), ndb.Key(TaskToRun, task_id), ndb.Key(TaskResult, task_id)]
+        bot, queue, result = ndb.get_multi(keys)
+        touched.bot = usable_bot(bot, token, service.clock.now_s())
+        if queue is None or result is None or queue.status != "pending" or state_of(result) is not State.PENDING:
+            touched.queue = queue
+            raise LostRace
+        touched.queue, touched.result = queue, result
+        manifest = queue.slice
+        transition(service, touched, Event.CLAIM)
+        n = offer(service, touched, token, {}, why)
+        return Delivery(task_id, n, manifest, "", bot.dimensions)
+
+    return run(service, step)
+
+
+def poll_held(service: Service, token: Token) -> Delivery | str:
+    """What a poll by the token means for the run that the store says the bot holds.
+
+    Returns the same run again (offered, token older), "sleep" (started, a delayed poll), or "free" (nothing held, or the
+    poll itself shows that main has that run behind it).
+
+    Raises:
+        SessionGone.
+    """
+
+    def step(touched: Touched) -> Delivery | str:
+        bot = ndb.Key(Bot, token.bot).get()
+        if bot is None or bot.session_id != token.session:
+            raise SessionGone
+        touched.bot = bot
+        if not bot.held:
+            return "free"
+        held = bot.held
+        touched.result = result = ndb.Key(TaskResult, held["task"]).get()
+        if result is None or state_of(result) is State.FINAL or (result.claim or {}).get("n") != held["n"]:
+            # Cannot happen by the table; free the bot rather than keep it busy for ever.
+            bot.held, bot.changed_s = None, newer(bot.changed_s, service.clock.now_s())
+            touched.put(bot)
+            return "free"
+        if token.claim >= held["n"]:
+            transition(service, touched, Event.POLL_BACK, reason="its bot polled again without having finished it")
+            return "free"
+        if transition(service, touched, Event.POLL_OLDER).answer == "sleep":
+            touched.changed.clear()
+            return "sleep"
+        result.claim_until_s = service.clock.now_s() + claim_timeout_s(service, bot, result.pool)
+        return Delivery(held["task"], held["n"], _slice_of(touched), result.purpose, bot.dimensions)
+
+    return run(service, step)
+
+
+def _slice_of(touched: Touched) -> dict[str, Any]:
+    result = touched.result
+    if not result.purpose:
+        return ndb.Key(TaskToRun, result.key.id()).get().slice
+    return ndb.Key(TaskRequest, result.request_key).get().slices[result.slice_no]
+
+
+def start(service: Service, token: Token, task_id: str) -> Reply:
+    """The first update of a run, before any user code: 1 read, 1 write.
+
+    Raises:
+        UnknownTask.
+    """
+
+    def step(touched: Touched) -> Reply:
+        touched.result = result = _result(task_id)
+        if not is_claim(result, token):
+            return Reply.MUST_STOP
+        already = state_of(result) is State.RUNNING
+        try:
+            row = transition(service, touched, Event.START)
+        except NoSuchTransition:
+            return Reply.MUST_STOP
+        if already:
+            touched.changed.clear()
+        touched.started_from_offer = not already
+        return Reply.MUST_STOP if row.answer == "must_stop" else Reply.OK
+
+    return run(service, step)
+
+
+def still_running(service: Service, token: Token, task_id: str) -> Reply:
+    """Reads the store for an update that this process's view cannot vouch for."""
+    with service.store.context():
+        result = _result(task_id)
+    if is_claim(result, token) and state_of(result) is State.RUNNING:
+        return Reply.OK
+    return Reply.MUST_STOP
+
+
+def end(service: Service, token: Token, task_id: str, report: EndReport) -> Reply:
+    """The last update of a run: 2 reads and 2 writes, background 3 and 3. A repeat, or one of another claim, changes nothing.
+
+    Raises:
+        UnknownTask.
+    """
+
+    def step(touched: Touched) -> Reply:
+        touched.result = result = _result(task_id)
+        claimed = is_claim(result, token)
+        event = report.event()
+        if claimed and state_of(result) is State.OFFERED and event is Event.END and is_terminate(result):
+            event = Event.TERMINATED
+        if claimed and state_of(result) in (State.RUNNING, State.STOPPING, State.OFFERED):
+            result.exit_code = report.exit_code
+            result.duration_s = report.duration_s
+            result.failure = report.hard_timeout or report.io_timeout or report.exit_code not in (0, None)
+            result.stats = report.stats
+            try:
+                transition(service, touched, event)
+                return Reply.OK
+            except NoSuchTransition:
+                return Reply.MUST_STOP
+        _end_quiet(service, touched, token)
+        return Reply.OK if claimed else Reply.MUST_STOP
+
+    return run(service, step)
+
+
+def _end_quiet(service: Service, touched: Touched, token: Token) -> None:
+    """The last update of a former run ends the quiet time that waits for it (H20)."""
+    known = service.view.bot(token.bot)
+    if known is not None and known.policy.quiet_until_s <= service.clock.now_s():
+        return
+    bot = ndb.Key(Bot, token.bot).get()
+    if bot is not None and bot.quiet_until_s and not bot.held:
+        bot.quiet_until_s = 0.0
+        bot.changed_s = newer(bot.changed_s, service.clock.now_s())
+        touched.bot = bot
+        touched.put(bot)
+
+
+def is_terminate(result: TaskResult) -> bool:
+    """Whether this is a task that only tells its bot to leave."""
+    return "swarming.terminate:1" in result.tags
+
+
+def task_error(service: Service, token: Token, task_id: str, message: str, missing: dict[str, Any]) -> None:
+    """The bot failed to run the task: BOT_DIED, or CLIENT_ERROR when inputs are missing. Of another claim: ignored."""
+
+    def step(touched: Touched) -> None:
+        touched.result = result = _result(task_id)
+        if not is_claim(result, token):
+            return
+        result.missing = missing
+        try:
+            transition(service, touched, Event.CLIENT_ERROR if missing else Event.TASK_ERROR, reason=message[:4000])
+        except NoSuchTransition:
+            touched.changed.clear()
+
+    run(service, step)
+
+
+def cancel(service: Service, task_id: str, kill_running: bool) -> tuple[bool, bool]:
+    """Cancels a task that has not started, kills one that has when asked. Returns (canceled, was_running).
+
+    Raises:
+        UnknownTask.
+    """
+
+    def step(touched: Touched) -> tuple[bool, bool]:
+        touched.result = result = _result(task_id)
+        state = state_of(result)
+        if state is State.FINAL:
+            return False, False
+        if state in (State.PENDING, State.OFFERED):
+            transition(service, touched, Event.CANCEL)
+            return True, False
+        if state is State.STOPPING or not kill_running:
+            return False, True
+        transition(service, touched, Event.KILL, reason=StopReason.KILL)
+        return True, True
+
+    return run(service, step)
+
+
+def preempt(service: Service, wanted: Preempt) -> bool:
+    """Stops a background run for a waiting task: both marks in one transaction. False when it no longer holds."""
+
+    def step(touched: Touched) -> bool:
+        touched.result = result = _result(wanted.task_id)
+        if state_of(result) not in (State.OFFERED, State.RUNNING) or not result.purpose:
+            return False
+        if (result.claim or {}).get("n") != wanted.n or result.claim["bot"] != wanted.bot:
+            return False
+        gate, waiting = ndb.get_multi([ndb.Key(PoolGate, result.pool), ndb.Key(TaskToRun, wanted.for_task)])
+        bot = ndb.Key(Bot, wanted.bot).get()
+        now_s = service.clock.now_s()
+        if gate is None or waiting is None or waiting.status != "pending" or _victim_holds(waiting, now_s):
+            return False
+        if not prewarm_gate.may_preempt(gate, wanted, _is_pending):
+            return False
+        touched.gate, touched.bot = gate, bot
+        transition(service, touched, Event.PREEMPT, reason=StopReason.PREEMPT)
+        valid_s = service.config.pool(result.pool).preempt_valid_s
+        waiting.victim = {"bot": wanted.bot, "n": wanted.n, "until_s": now_s + valid_s}
+        waiting.changed_s = newer(waiting.changed_s, now_s)
+        gate.preempted_s = now_s
+        touched.queue = waiting
+        touched.put(waiting, gate)
+        return True
+
+    return run(service, step)
+
+
+def _victim_holds(waiting: TaskToRun, now_s: float) -> bool:
+    """Whether the waiting task's victim still holds the run that was stopped for it (H14)."""
+    mark = waiting.victim
+    if not mark or mark["until_s"] <= now_s:
+        return False
+    bot = ndb.Key(Bot, mark["bot"]).get()
+    return bool(bot and bot.held and bot.held["n"] == mark["n"])
+
+
+def _is_pending(task_id: str) -> bool:
+    queue = ndb.Key(TaskToRun, task_id).get()
+    return queue is not None and queue.status == "pending"
+
+
+def stop_background(service: Service, task_id: str, n: int, reason: str) -> bool:
+    """Stops a background run (stop switch, superseded): offered ones are canceled, running ones told to stop."""
+
+    def step(touched: Touched) -> bool:
+        touched.result = result = _result(task_id)
+        if not result.purpose or (result.claim or {}).get("n") != n:
+            return False
+        try:
+            transition(service, touched, Event.SWITCH, reason=reason)
+        except NoSuchTransition:
+            return False
+        return True
+
+    return run(service, step)
+
+
+def expire(service: Service, task_id: str) -> str:
+    """Moves a task past its slice's expiry on: the next slice, or EXPIRED. Returns the final state, "" when it goes on."""
+
+    def step(touched: Touched) -> str:
+        result, queue = ndb.get_multi([ndb.Key(TaskResult, task_id), ndb.Key(TaskToRun, task_id)])
+        now_s = service.clock.now_s()
+        if result is None or queue is None or queue.status != "pending" or queue.deadline_s > now_s:
+            return ""
+        touched.result, touched.queue = result, queue
+        try:
+            transition(service, touched, Event.EXPIRE, reason="no bot took it before it expired")
+        except NoSuchTransition:
+            return ""
+        return touched.outcome
+
+    return run(service, step)
+
+
+def lapse(service: Service, task_id: str) -> bool:
+    """Takes back an offer that was not delivered in time. Any process may do it; the claiming one may be gone."""
+
+    def step(touched: Touched) -> bool:
+        touched.result = result = _result(task_id)
+        if state_of(result) is not State.OFFERED or result.claim_until_s > service.clock.now_s():
+            return False
+        transition(service, touched, Event.LAPSE, reason="its bot never took delivery")
+        return True
+
+    return run(service, step)
+
+
+def declare_dead(service: Service, bot_id: str, silent_since_s: float) -> bool:
+    """Marks a silent bot dead and ends what it holds, in one transaction that reads the bot again (H9)."""
+
+    def step(touched: Touched) -> bool:
+        touched.bot = bot = ndb.Key(Bot, bot_id).get()
+        if bot is None or not bot.alive or bot.last_seen_s > silent_since_s:
+            return False
+        end_held(service, touched, Event.DEATH, "its bot fell silent")
+        now_s = service.clock.now_s()
+        bot.alive = False
+        bot_warmth.on_lost(bot, now_s)
+        bot.changed_s = newer(bot.changed_s, now_s)
+        touched.put(bot)
+        return True
+
+    return run(service, step)
+
+
+def end_held(service: Service, touched: Touched, event: Event, reason: str) -> None:
+    """Ends or takes back what `touched.bot` holds, within the caller's transaction (death, handshake)."""
+    bot = touched.bot
+    if not bot.held:
+        return
+    held = bot.held
+    touched.result = result = ndb.Key(TaskResult, held["task"]).get()
+    if result is not None and (result.claim or {}).get("n") == held["n"]:
+        try:
+            transition(service, touched, event, reason=reason)
+        except NoSuchTransition:
+            touched.changed.clear()
+    bot.held = None
+    touched.put(bot)
+
+
+def _result(task_id: str) -> TaskResult:
+    result = ndb.Key(TaskResult, task_id).get()
+    if result is None:
+        raise errors.UnknownTask(f"no task {task_id}", field="task_id")
+    return result

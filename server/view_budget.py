@@ -1,0 +1,30 @@
+"""How often a view may ask the store: two queries a second on average, with a short burst for news."""
+
+from __future__ import annotations
+
+import threading
+
+QUERIES_PER_REFRESH = 2
+QUERIES_PER_S = 2.0
+BURST_REFRESHES = 4
+
+
+class RefreshBudget:
+    """A token bucket of refreshes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tokens = float(BURST_REFRESHES)
+        self._at_s: float | None = None
+
+    def take(self, monotonic_s: float) -> bool:
+        """Takes one refresh if there is one."""
+        with self._lock:
+            if self._at_s is not None:
+                gained = (monotonic_s - self._at_s) * QUERIES_PER_S / QUERIES_PER_REFRESH
+                self._tokens = min(float(BURST_REFRESHES), self._tokens + max(0.0, gained))
+            self._at_s = monotonic_s
+            if self._tokens < 1.0:
+                return False
+            self._tokens -= 1.0
+            return True
