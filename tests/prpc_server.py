@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Request
 from google.protobuf.message import Message
 from webtest import TestApp as WebApp
 
 from handlers.prpc import transport
 from handlers.prpc.transport import Call, Method
+from server.access import LOCAL_USER, Permission, Principal
 from server.proto import swarming_pb2
 from tests import prpc_recordings
 
@@ -22,21 +23,19 @@ ANSWER = swarming_pb2.CancelResponse(canceled=True, was_running=True)
 
 
 def server(
-    function: Callable[[Call, Any], Message], path: str = CANCEL, permission: str = "", **options: Any
+    function: Callable[[Call, Any], Message],
+    path: str = CANCEL,
+    *,
+    permission: Permission | None = None,
+    authenticate: Callable[[Request], Principal] = lambda request: LOCAL_USER,
+    **options: Any,
 ) -> WebApp:
-    """An app with one method, which anybody may call unless `options` say otherwise."""
+    """An app with one method, which anybody may call unless told otherwise."""
     service, name = path.removeprefix("/prpc/").split("/")
     classes = (prpc_recordings.message_class(path, 0), prpc_recordings.message_class(path, 1))
+    methods = {(service, name): Method(*classes, function, permission)}
     app = Flask(__name__)
-    app.register_blueprint(
-        transport.blueprint(
-            {(service, name): Method(*classes, function, permission)},
-            SERVICES,
-            authenticate=options.pop("authenticate", lambda request: "somebody"),
-            check=options.pop("check", lambda principal, permission: None),
-            **options,
-        )
-    )
+    app.register_blueprint(transport.blueprint(methods, SERVICES, authenticate=authenticate, **options))
     return WebApp(app)
 
 

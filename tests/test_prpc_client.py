@@ -19,6 +19,7 @@ from client.prpc import NotAPrpcServer, PrpcClient, PrpcError, Retry, ServerUnre
 from handlers.prpc import transport
 from handlers.prpc.status import packed
 from server import errors
+from server.access import LOCAL_USER
 from server.proto import swarming_pb2
 from tests import prpc_recordings
 
@@ -333,11 +334,11 @@ def test_client_and_server_understand_each_other() -> None:
             raise errors.InvalidArgument("task_id is empty", field="task_id")
         return swarming_pb2.CancelResponse(canceled=call.timeout_s == 7.0, was_running=request.kill_running)
 
-    method = transport.Method(swarming_pb2.TaskCancelRequest, swarming_pb2.CancelResponse, function, "")
+    method = transport.Method(swarming_pb2.TaskCancelRequest, swarming_pb2.CancelResponse, function, None)
     app = Flask(__name__)
     services = swarming_pb2.DESCRIPTOR.services_by_name.values()
     table = {(TASKS, "CancelTask"): method}
-    app.register_blueprint(transport.blueprint(table, services, authenticate=lambda request: "", check=lambda *_: None))
+    app.register_blueprint(transport.blueprint(table, services, authenticate=lambda request: LOCAL_USER))
     server = make_server("127.0.0.1", 0, app)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from handlers.prpc import transport
 from handlers.prpc.transport import Call, Method, parse_timeout_s
 from server import errors
+from server.access import LOCAL_USER, Permission, Principal
 from server.proto import prpc_error_pb2, swarming_pb2
 from tests import prpc_recordings
 from tests.prpc_server import ANSWER, CANCEL, REQUEST, SERVICES, post, raising, server
@@ -109,9 +110,9 @@ def test_a_deadline_in_another_form_is_refused(header: str) -> None:
 
 def test_a_method_learns_who_asks_and_for_how_long() -> None:
     calls: list[Call] = []
-    app = server(lambda call, request: calls.append(call) or ANSWER, permission="tasks.cancel")
+    app = server(lambda call, request: calls.append(call) or ANSWER, permission=Permission.TASK_CANCEL)
     post(app, X_Prpc_Grpc_Timeout="5S")
-    assert calls == [Call(principal="somebody", permission="tasks.cancel", timeout_s=5.0)]
+    assert calls == [Call(principal=LOCAL_USER, timeout_s=5.0)]
 
 
 def test_a_wrong_header_is_noticed_before_anything_happens() -> None:
@@ -180,6 +181,30 @@ def test_an_error_about_a_field_names_it_for_programs() -> None:
     }
 
 
+def test_every_field_at_fault_is_named_as_far_as_a_header_carries_it() -> None:
+    wrong = {f"task_slices[{index}].properties.command": "is missing" for index in range(1000)}
+    answer = post(server(raising(errors.FieldErrors(wrong))))
+    value = answer.headers["X-Prpc-Status-Details-Bin"]
+    violations = error_details_pb2.BadRequest.FromString(
+        any_pb2.Any.FromString(base64.b64decode(value)).value
+    ).field_violations
+    assert {item.field: item.description for item in violations}.items() <= wrong.items()
+    assert len(violations) > 20
+    assert len(value) < 4000
+
+
+def test_a_guard_of_the_whole_application_answers_in_the_protocol_too() -> None:
+    app = server(lambda call, request: ANSWER)
+    app.app.before_request(raising_guard)
+    answer = post(app)
+    assert (answer.status_int, answer.headers["X-Prpc-Grpc-Code"]) == (403, "7")
+    assert answer.text == "not from here\n"
+
+
+def raising_guard() -> None:
+    raise errors.PermissionDenied("not from here")
+
+
 def test_trouble_that_passes_says_when_to_come_again() -> None:
     answer = post(server(raising(errors.StoreUnavailable("the store does not answer"))))
     assert (answer.status_int, answer.headers["X-Prpc-Grpc-Code"]) == (503, "14")
@@ -203,16 +228,15 @@ def test_nobody_gets_further_than_their_credentials() -> None:
 
 
 def test_a_caller_without_the_permission_of_a_method_is_refused() -> None:
-    def check(principal: str, permission: str) -> None:
-        raise errors.PermissionDenied(f"{principal} lacks {permission}")
-
     calls: list[Call] = []
-    app = server(lambda call, request: calls.append(call) or ANSWER, permission="tasks.cancel", check=check)
-    answer = post(app)
-    assert (answer.status_int, answer.headers["X-Prpc-Grpc-Code"]) == (403, "7")
-    assert answer.text == "somebody lacks tasks.cancel\n"
-    assert calls == []
-    assert post(server(lambda call, request: ANSWER, check=check)).status_int == 200
+    reader = Principal("user:mira", frozenset({Permission.TASK_GET}), frozenset({"p"}))
+    for permission, status, code in ((Permission.TASK_CANCEL, 403, "7"), (Permission.TASK_GET, 200, "0")):
+        app = server(
+            lambda call, request: calls.append(call) or ANSWER, permission=permission, authenticate=lambda _: reader
+        )
+        answer = post(app)
+        assert (answer.status_int, answer.headers["X-Prpc-Grpc-Code"]) == (status, code)
+    assert len(calls) == 1
 
 
 # ------------------------------------------------------------------------------------------------ the table
@@ -226,6 +250,6 @@ def test_a_caller_without_the_permission_of_a_method_is_refused() -> None:
     ],
 )
 def test_a_table_that_does_not_fit_the_proto_stops_the_start(key: tuple[str, str], request_class: type) -> None:
-    method = Method(request_class, swarming_pb2.CancelResponse, lambda call, request: ANSWER, "")
+    method = Method(request_class, swarming_pb2.CancelResponse, lambda call, request: ANSWER, None)
     with pytest.raises(ValueError, match=key[1]):
-        transport.blueprint({key: method}, SERVICES, authenticate=lambda request: "", check=lambda *_: None)
+        transport.blueprint({key: method}, SERVICES, authenticate=lambda request: LOCAL_USER)

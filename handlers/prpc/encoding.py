@@ -11,7 +11,7 @@ from google.protobuf import json_format, message, text_format
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_options_header
 
-from server.errors import InvalidArgument, TooLarge
+from server.errors import InvalidArgument, TooLarge, UnsupportedMediaType
 
 MessageT = TypeVar("MessageT", bound=message.Message)
 
@@ -25,12 +25,6 @@ class Encoding(enum.Enum):
     BINARY = "application/prpc; encoding=binary"
     JSON = "application/json"
     TEXT = "application/prpc; encoding=text"
-
-
-class UnsupportedMediaType(InvalidArgument):
-    """The body is in a form that is not understood."""
-
-    http_status = 415
 
 
 class NotAcceptable(InvalidArgument):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from google.protobuf import any_pb2, message
 from google.rpc import error_details_pb2, status_pb2
 
-from server.errors import PilotlightError
+from server.errors import FieldErrors, PilotlightError
 
 INTERNAL = 13
 INTERNAL_TEXT = "the server failed to answer this call; its log says why"
-FIELD_TEXT_LIMIT = 1000  # Details travel in a header, and proxies cut long headers.
+DETAIL_LIMIT = 2500  # Details travel in a header, and proxies refuse long headers.
+FIELD_TEXT_LIMIT = 1000
 
 
 class TransportError(PilotlightError):
@@ -52,12 +54,21 @@ def failure_of(error: Exception) -> Failure:
     if not isinstance(error, PilotlightError):
         return Failure(INTERNAL, 500, INTERNAL_TEXT)
     details = error.details if isinstance(error, TransportError) else ()
-    if error.field:
-        violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field[:FIELD_TEXT_LIMIT], description=error.text[:FIELD_TEXT_LIMIT]
-        )
-        details = (*details, error_details_pb2.BadRequest(field_violations=[violation]))
+    wrong = error.errors if isinstance(error, FieldErrors) else {error.field: error.text} if error.field else {}
+    if wrong:
+        details = (*details, _bad_request(wrong))
     return Failure(error.grpc_code, error.http_status, error.text, details, error.retry_after_s)
+
+
+def _bad_request(wrong: Mapping[str, str]) -> error_details_pb2.BadRequest:
+    """What is wrong by field, as much of it as a header carries."""
+    result = error_details_pb2.BadRequest()
+    for path, text in wrong.items():
+        result.field_violations.add(field=path[:FIELD_TEXT_LIMIT], description=text[:FIELD_TEXT_LIMIT])
+        if result.ByteSize() > DETAIL_LIMIT:
+            del result.field_violations[-1]
+            break
+    return result
 
 
 def packed(detail: message.Message) -> any_pb2.Any:

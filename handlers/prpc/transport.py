@@ -13,11 +13,13 @@ import structlog
 from flask import Blueprint, Request, Response, request
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
+from google.rpc import code_pb2
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from handlers.prpc import encoding as wire
 from handlers.prpc.status import Failure, ResponseTooBig, failure_of, packed
-from server.errors import InvalidArgument, TooLarge, Unimplemented
+from server.access import Permission, Principal
+from server.errors import InvalidArgument, TooLarge, Unimplemented, UnsupportedMediaType
 from server.proto import prpc_error_pb2
 
 log = structlog.get_logger(__name__)
@@ -27,6 +29,7 @@ CODE_HEADER = "X-Prpc-Grpc-Code"
 DETAILS_HEADER = "X-Prpc-Status-Details-Bin"
 TIMEOUT_HEADER = "X-Prpc-Grpc-Timeout"
 MAX_RESPONSE_HEADER = "X-Prpc-Max-Response-Size"
+LOUD_CODES = frozenset({code_pb2.UNKNOWN, code_pb2.INTERNAL, code_pb2.DATA_LOSS})
 TIMEOUT_UNITS_S = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
@@ -35,13 +38,11 @@ class Call:
     """Around one request: who asks, and how long they will wait.
 
     Attributes:
-        principal: what the authentication made of the request.
-        permission: the one that the method declares, for a check against the thing asked for ("" for none).
+        principal: the caller.
         timeout_s: seconds until the caller gives up, or None if it did not say.
     """
 
-    principal: Any
-    permission: str
+    principal: Principal
     timeout_s: float | None
 
 
@@ -53,18 +54,18 @@ class Method:
         request: class of the message that comes in.
         response: class of the message that goes out.
         function: does the work; raises errors of server/errors.py.
-        permission: what the caller must be allowed to do, or "" if everybody may call this.
+        permission: what the caller must be allowed to do in some pool at least; None if everybody may call this. The
+            function checks it again for the pool of the thing asked for.
     """
 
     request: type[Message]
     response: type[Message]
     function: Callable[[Call, Any], Message]
-    permission: str
+    permission: Permission | None
 
 
 Methods = Mapping[tuple[str, str], Method]
-Authenticate = Callable[[Request], Any]
-Check = Callable[[Any, str], None]
+Authenticate = Callable[[Request], Principal]
 
 
 class MethodNotAllowed(InvalidArgument):
@@ -78,7 +79,6 @@ def blueprint(
     services: Iterable[ServiceDescriptor],
     *,
     authenticate: Authenticate,
-    check: Check,
     max_body_bytes: int = MAX_BODY_BYTES,
 ) -> Blueprint:
     """The routes below /prpc/ as a Flask blueprint; exempt it from protection against forged forms.
@@ -87,8 +87,6 @@ def blueprint(
         methods: {(full name of the service, name of the method): Method}; the rest answers UNIMPLEMENTED.
         services: everything that the API names.
         authenticate: request → principal; raises Unauthenticated.
-        check: (principal, permission); raises PermissionDenied if the principal has that permission nowhere. Where
-            the permission depends on the pool, the method asks again when it knows the pool.
         max_body_bytes: limit of a request's body, before and after decompression.
 
     Raises:
@@ -100,17 +98,21 @@ def blueprint(
 
     @result.route("/prpc/<path:path>", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
     def call(path: str) -> Response:
-        form = wire.Encoding.BINARY
+        form = wire.response_encoding(request.accept_mimetypes)
+        limit = _max_response_bytes()
+        answer = _answer(_find(path, methods, known), authenticate, max_body_bytes)
+        return _success(wire.encode(answer, form), limit, form)
+
+    @result.errorhandler(Exception)
+    def on_error(error: Exception) -> Response:
+        failure = failure_of(error)
+        if failure.code in LOUD_CODES:
+            log.error("prpc_call_failed", path=request.path[:200], exc_info=error)
         try:
             form = wire.response_encoding(request.accept_mimetypes)
-            limit = _max_response_bytes()
-            answer = _answer(_find(path, methods, known), authenticate, check, max_body_bytes)
-            return _success(wire.encode(answer, form), limit, form)
-        except Exception as error:  # whatever happens, the caller gets an answer of the protocol
-            failure = failure_of(error)
-            if failure.code in (2, 13, 15):
-                log.exception("prpc_call_failed", path=path[:200])
-            return _failure(failure, form)
+        except wire.NotAcceptable:
+            form = wire.Encoding.BINARY
+        return _failure(failure, form)
 
     return result
 
@@ -138,14 +140,14 @@ def _find(path: str, methods: Methods, known: Mapping[tuple[str, str], MethodDes
     raise Unimplemented(f"there is no service {service[:200]!r}")
 
 
-def _answer(method: Method, authenticate: Authenticate, check: Check, max_body_bytes: int) -> Message:
+def _answer(method: Method, authenticate: Authenticate, max_body_bytes: int) -> Message:
     principal = authenticate(request)
-    if method.permission:
-        check(principal, method.permission)
+    if method.permission is not None:
+        principal.require(method.permission)
     timeout_s = parse_timeout_s(request.headers.get(TIMEOUT_HEADER, ""))
     form = wire.request_encoding(request.headers.get("Content-Type", ""))
     asked = wire.decode(_read_body(max_body_bytes), form, method.request)
-    answer = method.function(Call(principal, method.permission, timeout_s), asked)
+    answer = method.function(Call(principal, timeout_s), asked)
     if not isinstance(answer, method.response):
         raise TypeError(f"the method returned a {type(answer).__name__}, not a {method.response.__name__}")
     return answer
@@ -168,7 +170,7 @@ def _read_body(max_body_bytes: int) -> bytes:
     if coding == "gzip":
         return wire.inflate(body, max_body_bytes)
     if coding not in ("", "identity"):
-        raise wire.UnsupportedMediaType(f"Content-Encoding {coding[:100]!r} is not understood; gzip is")
+        raise UnsupportedMediaType(f"Content-Encoding {coding[:100]!r} is not understood; gzip is")
     return body
 
 
