@@ -32,13 +32,21 @@ _retry._DEFAULT_RETRIES = 0
 
 
 class Store:
-    """One connection to the records, shared by all threads of a process."""
+    """One connection to the records, shared by all threads of a process.
+
+    Attributes:
+        ops: what was asked of the store, see `OpCounter`.
+        stub: the six calls, for records that go past ndb; each is `stub.lookup.future(request).result()` and so on.
+        project: the project that keys carry.
+    """
 
     def __init__(self, client: ndb.Client, rng: random.Random | None = None) -> None:
         """Use `Store.open`."""
         self.ops = OpCounter()
         self._embedded = client.stub if isinstance(client, EmbeddedClient) else None
-        client.stub = CountingStub(client.stub, self.ops)
+        self.stub = CountingStub(client.stub, self.ops)
+        self.project: str = client.project
+        client.stub = self.stub
         self._client = client
         self._rng = rng or random.Random()
         self._clock = SystemClock()

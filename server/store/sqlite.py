@@ -25,8 +25,8 @@ SCHEMA = (
 )
 # How far index rows are counted to find the filter that leaves the fewest.
 _COUNT_UP_TO = 256
-# How many rows are read at once where all are read.
-_PIECE = 500
+# How many rows or keys go into one statement where there may be many more.
+PIECE = 500
 
 Position = tuple[bytes, bytes]
 
@@ -57,9 +57,13 @@ class View:
 
     def entities(self, keys: Sequence[bytes]) -> dict[bytes, Stored]:
         """Those of the entities that exist."""
-        marks = ",".join("?" * len(keys))
-        rows = self._connection.execute(f"SELECT key, version, data FROM entity WHERE key IN ({marks})", keys)
-        return {key: Stored(version, data) for key, version, data in rows}
+        found = {}
+        for start in range(0, len(keys), PIECE):
+            some = keys[start : start + PIECE]
+            marks = ",".join("?" * len(some))
+            rows = self._connection.execute(f"SELECT key, version, data FROM entity WHERE key IN ({marks})", some)
+            found.update({key: Stored(version, data) for key, version, data in rows})
+        return found
 
     def index_id(self, name: str) -> int | None:
         """The number of an index, or None if nothing was ever in it."""
@@ -78,7 +82,7 @@ class View:
     def all_rows(self, index: str) -> Iterator[Hit]:
         """Every row of an index whose values are all empty, read in pieces."""
         low: Position = (b"", b"")
-        while hits := self.scan(index, low, (b"\x00", b""), limit=_PIECE):
+        while hits := self.scan(index, low, (b"\x00", b""), limit=PIECE):
             yield from hits
             low = (b"", hits[-1].key + b"\x00")
 

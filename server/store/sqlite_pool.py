@@ -90,9 +90,13 @@ class Pool:
             self._free.release()
 
     def open(self) -> sqlite3.Connection:
-        """One more connection, outside the bound; the caller closes it."""
+        """One more connection, outside the bound; the caller closes it. Never makes a new file."""
         connection = sqlite3.connect(
-            self.path, timeout=self.busy_timeout_s, isolation_level=None, check_same_thread=False
+            f"{_uri(self.path)}?mode=rw",
+            uri=True,
+            timeout=self.busy_timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
         )
         connection.execute(f"PRAGMA synchronous={self._synchronous}")
         connection.execute("PRAGMA journal_size_limit=67108864")
@@ -152,7 +156,7 @@ def check_existing(path: Path, schema_version: int) -> bool:
     if not path.exists() or path.stat().st_size == 0:
         return False
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5.0)
+        connection = sqlite3.connect(f"{_uri(path)}?mode=ro", uri=True, timeout=5.0)
         try:
             return _check_contents(connection, path, schema_version)
         finally:
@@ -179,6 +183,10 @@ def _check_contents(connection: sqlite3.Connection, path: Path, schema_version: 
         if verdict != "ok":
             raise errors.StoreCorrupt(f"the store {path} is damaged ({verdict}); left as it is: restore a backup")
     return True
+
+
+def _uri(path: Path) -> str:
+    return f"file:{quote(str(path.absolute()))}"
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from server import errors
 from server.store.indexes import Row
-from server.store.sqlite import SCHEMA, SCHEMA_VERSION, Stored, View, Writer
+from server.store.sqlite import PIECE, SCHEMA, SCHEMA_VERSION, Stored, View, Writer
 from server.store.sqlite_pool import FILE_NAME, Pool, Synchronous, check_existing, setup_lock, typed
 
 
@@ -90,8 +90,11 @@ class Storage:
 
     def entities(self, keys: Sequence[bytes]) -> dict[bytes, Stored]:
         """Those of the entities that exist, all in one state of the store."""
+        if len(keys) > PIECE:
+            with self.reading() as view:
+                return view.entities(keys)
         with self._pool.connection() as connection:
-            return View(connection).entities(keys)
+            return View(connection).entities(keys)  # a single statement sees one state by itself
 
     def commit(
         self,

@@ -11,6 +11,7 @@ from google.cloud.datastore_v1.types import datastore as types
 from server import errors
 from server.store.ops import OpCounter
 
+_GONE = google_exceptions.ServerError | google_exceptions.Cancelled | google_exceptions.TooManyRequests
 # A call that ndb makes without a time limit; a server that hangs must not hang us for good.
 _TIMEOUT_S = 15.0
 
@@ -100,7 +101,7 @@ def typed(error: BaseException, request: Any) -> BaseException:
         return _caused(errors.Unimplemented(error.message), error)
     if isinstance(error, google_exceptions.InvalidArgument) and _has_cursor(request):
         return _caused(errors.InvalidArgument("the page token does not belong to this query"), error)
-    if isinstance(error, google_exceptions.ServerError | google_exceptions.Cancelled):
+    if isinstance(error, _GONE):
         return _caused(errors.StoreUnavailable(f"the store does not answer: {error.message}"), error)
     return error
 
