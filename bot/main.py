@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -46,6 +47,7 @@ class Bot:
         self._version = bundle.content_version(bundle.own_entries())
         self._api = BotApi(options.server, options.bot_id, options.secret, rng)
         bot_dir = options.bot_dir
+        self._work_dir = bot_dir / "w"
         minimum = options.min_free_bytes
         limits = Limits(options.max_cache_bytes, default_min_free_bytes(bot_dir) if minimum is None else minimum)
         self._caches = CacheStore(bot_dir / "c", limits)
@@ -72,6 +74,7 @@ class Bot:
                 self._handshake()
             self._loop()
         except Leave:
+            self._api.close()  # it may have been in the middle of an answer
             self._api.event(self.report(), "bot_shutdown", "Signal was received", retry_for_s=2.0)
         self._journal.write("bot_stop")
         return 0
@@ -94,9 +97,12 @@ class Bot:
         return {"dimensions": dims, "state": state, "version": self._version}
 
     def _recover(self) -> None:
-        work_dir = self._options.bot_dir / "w"
-        self._record.recover(self._caches, work_dir, self._journal)
-        self._caches.trim()
+        try:
+            self._record.recover(self._caches, self._work_dir, self._journal)
+            self._caches.trim()
+        except OSError as error:
+            self._quarantined = f"cannot clear what a former run left: {error}"
+            _log.error("%s", self._quarantined)
 
     def _handshake(self) -> None:
         """Tries until it succeeds."""
@@ -112,7 +118,8 @@ class Bot:
                 time.sleep(self._backoff_s(failures))
         group = answer.get("bot_group_cfg")
         given = group.get("dimensions") if isinstance(group, Mapping) else None
-        self._server_dimensions = given if isinstance(given, Mapping) else {}
+        given = given if isinstance(given, Mapping) else {}
+        self._server_dimensions = {key: values for key, values in given.items() if isinstance(values, list)}
         self._sleep_streak = 0
         _log.info("connected to %s as %s", self._options.server, self._options.bot_id)
 
@@ -129,15 +136,21 @@ class Bot:
             except Exception as error:
                 errors += 1
                 _log.exception("error in the main loop")
-                text = "".join(traceback.format_exception_only(type(error), error)) + traceback.format_exc(limit=8)
                 with self._control.idle():
-                    self._api.event(self.report(), "bot_error", text)
+                    self._tell_error(f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=8)}")
                     time.sleep(min(MAX_ERROR_PAUSE_S, 2.0**errors))
+
+    def _tell_error(self, text: str) -> None:
+        try:
+            self._api.event(self.report(), "bot_error", text)
+        except OSError as error:  # a report reads the disk, which may be what is wrong
+            _log.error("cannot report: %s", error)
 
     def _poll(self) -> Mapping[str, Any]:
         """Polls with one request id until the server has answered."""
         request_uuid, failures, refused = str(uuid.uuid4()), 0, 0
         with self._control.idle():
+            self._heal()
             report = self.report()
             while True:
                 try:
@@ -150,6 +163,14 @@ class Bot:
                 if refused >= REFUSED_POLLS:
                     self._handshake()
                     report, request_uuid, refused = self.report(), str(uuid.uuid4()), 0
+
+    def _heal(self) -> None:
+        """Before each poll: is the trouble over that kept this machine from running anything? Is there room?"""
+        if self._quarantined:
+            with contextlib.suppress(OSError):
+                files.remove_tree(self._work_dir)
+                self._quarantined = ""
+        self._caches.trim()
 
     def _backoff_s(self, failures: int) -> float:
         if failures == 1:
@@ -168,7 +189,7 @@ class Bot:
         if cmd == "run":
             self._run(answer)
         elif cmd == "terminate":
-            self._api.task_update(str(answer["task_id"]), {"exit_code": 0, "duration": 0})
+            self._api.task_update(str(answer["task_id"]), {"exit_code": 0, "duration": 0}, self._leaving)
             self._api.event(self.report(), "bot_shutdown", "Signal was received")
             return False
         elif cmd == "update":
@@ -181,6 +202,9 @@ class Bot:
             raise ValueError(f"unknown command {cmd!r}")
         return True
 
+    def _leaving(self) -> bool:
+        return self._control.leaving
+
     def _run(self, answer: Mapping[str, Any]) -> None:
         raw = answer.get("manifest", {})
         task_id = manifest.task_id_of(raw)
@@ -190,11 +214,13 @@ class Bot:
         except manifest.BadManifest as error:
             self._api.task_error(task_id, str(error))
             return
-        work_dir = self._options.bot_dir / "w"
         bot_file = str(bundle.own_archive() or Path(__file__).parent)
-        TaskRun(
-            RunContext(self._api, self._caches, self._journal, self._record, self._control, work_dir, bot_file), parsed
-        ).run()
+        context = RunContext(
+            self._api, self._caches, self._journal, self._record, self._control, self._work_dir, bot_file
+        )
+        run = TaskRun(context, parsed)
+        run.run()
+        self._quarantined = run.trouble
 
     def _update(self, version: str) -> None:
         staged = bundle.stage(self._api.bot_code(version), version, self._options.bot_dir)

@@ -58,9 +58,9 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
         task_id=task_id_of(raw),
         command=_strings(raw, "command"),
         env={key: _string(value, f"env[{key}]") for key, value in _mapping(raw, "env").items()},
-        env_prefixes={key: _strings(prefixes, key) for key in prefixes},
+        env_prefixes={key: _string_list(value, f"env_prefixes[{key}]") for key, value in prefixes.items()},
         relative_cwd=_string(raw.get("relative_cwd") or "", "relative_cwd"),
-        caches=_caches(raw.get("caches") or []),
+        caches=_caches(raw.get("caches")),
         hard_timeout_s=_seconds(raw, "hard_timeout", 0.0),
         io_timeout_s=_seconds(raw, "io_timeout", 0.0),
         grace_s=_seconds(raw, "grace_period", DEFAULT_GRACE_S),
@@ -99,6 +99,8 @@ def _refuse_unsupported(raw: Mapping[str, Any]) -> None:
 
 
 def _caches(raw: Any) -> tuple[CacheRequest, ...]:
+    if raw is None:
+        return ()
     if not isinstance(raw, list) or not all(isinstance(entry, Mapping) for entry in raw):
         raise BadManifest("caches: not a list of objects")
     found = [
@@ -132,14 +134,20 @@ def _string(value: Any, field: str) -> str:
 
 
 def _strings(raw: Mapping[str, Any], field: str) -> tuple[str, ...]:
-    value = raw.get(field) or []
+    value = raw.get(field)
+    return _string_list([] if value is None else value, field)
+
+
+def _string_list(value: Any, field: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise BadManifest(f"{field}: not a list of strings")
     return tuple(value)
 
 
 def _mapping(raw: Mapping[str, Any], field: str) -> Mapping[str, Any]:
-    value = raw.get(field) or {}
+    value = raw.get(field)
+    if value is None:
+        return {}
     if not isinstance(value, Mapping):
         raise BadManifest(f"{field}: not an object")
     return value

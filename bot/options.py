@@ -26,7 +26,7 @@ class Options:
     secret: str | None
     hand_back_at_once: bool
     allow_reboot: bool
-    hold_s: float
+    hold_s: int
     max_cache_bytes: int
     min_free_bytes: int | None  # None: by the size of the disk
 
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what SIGTERM does to a running task; a second SIGTERM always hands it back; default: %(default)s",
     )
     add("--allow-reboot", action="store_true", help="let the server reboot this machine")
-    add("--hold", metavar="S", type=float, default=20.0, help="how long a poll may be held; default: %(default)s")
+    add("--hold", metavar="S", type=int, default=20, help="how long a poll may be held, seconds; default: %(default)s")
     add("--max-cache-gib", metavar="N", type=float, default=DEFAULT_MAX_BYTES / 2**30, help="default: %(default)s")
     add("--min-free-gib", metavar="N", type=float, help="disk kept free of caches; default: 1, or 5%% of a small disk")
     add("--version", action="version", version=bundle.content_version(bundle.own_entries()))

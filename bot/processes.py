@@ -64,7 +64,7 @@ def wait_for_group(pid: int, until_s: float) -> bool:
     while _group_alive(pid):
         if time.monotonic() >= until_s:
             return False
-        time.sleep(0.02)
+        time.sleep(0.05)
     return True
 
 
@@ -72,11 +72,8 @@ def start_mark(pid: int) -> str:
     """A text that differs between two processes that had the same pid; "" when the process or the means is missing."""
     try:
         if sys.platform == "linux":
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            if fields[0] in ("Z", "X"):
-                return ""
             boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-            return f"{boot}:{fields[19]}"
+            return f"{boot}:{_stat(pid)[19]}"
         if not WINDOWS:
             asked = ["ps", "-o", "lstart=", "-p", str(pid)]
             return subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
@@ -96,8 +93,9 @@ def kill_leftover(pid: int | None, mark: str, run_id: str, within_s: float = 5.0
     while time.monotonic() < until:
         alive = set(_carriers(run_id))
         if pid and mark and start_mark(pid) == mark:
-            alive.add(pid)
             kill_group(pid)
+            if not _is_zombie(pid):
+                alive.add(pid)
         for other in alive:
             with contextlib.suppress(OSError):
                 os.kill(other, signal.SIGTERM if WINDOWS else signal.SIGKILL)
@@ -112,15 +110,24 @@ def _carriers(run_id: str) -> list[int]:
     if sys.platform != "linux" or not run_id:
         return []
     needle, pids = f"{RUN_ID_ENV}={run_id}".encode(), []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                with open(f"/proc/{entry.name}/environ", "rb") as file:
-                    if needle in file.read().split(b"\0"):
-                        pids.append(int(entry.name))
-            except OSError:
-                continue  # gone, or not ours
+    for pid in _pids():
+        if pid != os.getpid():
+            with contextlib.suppress(OSError):  # gone, or not ours
+                if needle in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                    pids.append(pid)
     return pids
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of a process's stat file on Linux, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return sys.platform == "linux" and _stat(pid)[0] in ("Z", "X")
+    except (OSError, IndexError):
+        return False
 
 
 def _group_alive(pid: int) -> bool:
@@ -130,7 +137,20 @@ def _group_alive(pid: int) -> bool:
         os.killpg(pid, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    return True
+    # Where nobody reaps orphans soon, dead members keep a group in being.
+    return sys.platform != "linux" or any(_is_live_member(other, pid) for other in _pids())
+
+
+def _is_live_member(pid: int, group: int) -> bool:
+    try:
+        stat = _stat(pid)
+        return stat[2] == str(group) and stat[0] not in ("Z", "X")
+    except (OSError, IndexError):
+        return False
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -16,6 +16,15 @@ CALL_TIMEOUT_S = 60.0
 HOLD_MARGIN_S = 30.0
 RETRY_FOR_S = 240.0
 MAX_PAUSE_S = 10.0
+COMMANDS: Mapping[str, tuple[str, ...]] = {  # what `cmd` may say, and the fields that it then needs
+    "sleep": ("duration",),
+    "run": ("manifest",),
+    "terminate": ("task_id",),
+    "update": ("version",),
+    "bot_restart": (),
+    "host_reboot": (),
+    "restart": (),
+}
 
 Json = Mapping[str, Any]
 
@@ -75,17 +84,18 @@ class BotApi:
             raise CallFailed("the answer to the handshake is empty", transient=True)
         return answer
 
-    def poll(self, report: Json, request_uuid: str, hold_s: float) -> Json:
+    def poll(self, report: Json, request_uuid: str, hold_s: int) -> Json:
         """Asks for work, in one attempt; the server may keep the call open for `hold_s` seconds.
 
         Raises:
-            CallFailed: no answer, or one without `cmd`.
+            CallFailed: no answer, or none that a bot understands.
         """
-        body: dict[str, Any] = {**report, "request_uuid": request_uuid, "session": self.session}
+        body = {**report, "request_uuid": request_uuid, "session": self.session}
         if hold_s > 0:
             body["hold_s"] = hold_s
         answer = self._attempt("poll", encode(body), hold_s + HOLD_MARGIN_S)
-        if "error" in answer or not isinstance(answer.get("cmd"), str):
+        needed = COMMANDS.get(str(answer.get("cmd")))
+        if "error" in answer or needed is None or any(key not in answer for key in needed):
             raise CallFailed(f"poll was answered with {str(answer)[:200]}", transient=True)
         return answer
 

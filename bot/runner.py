@@ -53,10 +53,13 @@ class TaskRun:
         self._events = events
         self._sender = UpdateSender(self._send, self._buffer, events, manifest.background)
         self._stats: dict[str, Any] = {}
+        self.trouble = ""  # why this machine should run nothing more
 
     def run(self) -> None:
         """Does all of it; never raises an Exception."""
         try:
+            if self._context.control.handing_back():
+                return  # not started: the server takes the offer back
             if self._start_acknowledged():
                 self._run_started()
         except CallFailed as error:
@@ -202,5 +205,5 @@ class TaskRun:
             self._context.record.clear()
             self._context.caches.trim()
         except OSError as error:
-            _log.error("cannot clear the run directory: %s", error)
-
+            self.trouble = f"cannot clear the run directory: {error}"
+            _log.error("%s", self.trouble)

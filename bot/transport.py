@@ -50,9 +50,7 @@ class Transport:
         self._headers = dict(headers)
         self._local = threading.local()
 
-    def request(
-        self, method: str, path: str, body: bytes | None, *, timeout_s: float, bare: bool = False
-    ) -> Answer:
+    def request(self, method: str, path: str, body: bytes | None, *, timeout_s: float, bare: bool = False) -> Answer:
         """One exchange; `bare` leaves out the identifying headers.
 
         Raises:

@@ -97,7 +97,8 @@ class UpdateSender:
         self.send_packet(**fields)
 
     def _loop(self) -> None:
-        last_packet_s = last_output_s = self._cadence.started_s
+        last_packet_s = self._cadence.started_s
+        last_output_s = last_packet_s - FLUSH_S  # the first output need not wait
         while not self._finishing:
             since_s = self._buffer.pending_since_s()
             left_s = self._cadence.due_s(last_packet_s, last_output_s, since_s) - time.monotonic()

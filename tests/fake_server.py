@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import threading
 import time
@@ -177,9 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, raw: bytes) -> None:
         body = json.loads(raw) if raw else {}
         headers = {key.lower(): value for key, value in self.headers.items()}
-        status, answer = self.fake.answer(
-            Call(time.monotonic(), self.path.removeprefix(API), body, raw, headers)
-        )
+        status, answer = self.fake.answer(Call(time.monotonic(), self.path.removeprefix(API), body, raw, headers))
         if answer is None:
             self.close_connection = True
             return
@@ -191,6 +190,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
         self.wfile.flush()
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # a bot that was killed
+            super().handle()
 
     def log_message(self, *_: object) -> None:
         pass
