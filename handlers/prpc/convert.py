@@ -9,15 +9,17 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from server.proto import swarming_pb2
 from server.records.bot import Bot
-from server.records.task import TaskResult
+from server.records.task import TaskRequest, TaskResult
 from server.task_ids import run_id
 
 LARGEST_TIME_S = 253_402_300_799.0  # The last second of the year 9999, where Timestamp ends.
+REDACTED = b"<REDACTED>"
 
 
 def timestamp(at_s: float) -> Timestamp | None:
@@ -89,6 +91,39 @@ def task_result(
     _add_missing(result, record.missing)
     if include_performance_stats and record.stats:
         result.performance_stats.CopyFrom(performance_stats(record.stats))
+    return result
+
+
+def task_request(record: TaskRequest, *, with_id: bool = True) -> swarming_pb2.TaskRequestResponse:
+    """What was asked for.
+
+    Args:
+        record: the request; its slices keep the API's names.
+        with_id: False for a request that was only evaluated.
+    """
+    result = swarming_pb2.TaskRequestResponse(
+        task_id=record.task_id if with_id else "",
+        name=record.name,
+        parent_task_id=run_id(record.parent_task_id) if record.parent_task_id else "",
+        priority=record.priority,
+        tags=record.tags,
+        created_ts=timestamp(record.created_s),
+        user=record.user,
+        authenticated=record.authenticated,
+        service_account=record.service_account,
+        realm=record.realm,
+        bot_ping_tolerance_secs=round(record.bot_ping_tolerance_s),
+    )
+    for kept in record.slices:
+        piece = result.task_slices.add(
+            expiration_secs=kept["expiration_s"], wait_for_capacity=kept["wait_for_capacity"]
+        )
+        json_format.ParseDict(kept["properties"], piece.properties)
+        if piece.properties.secret_bytes:
+            piece.properties.secret_bytes = REDACTED
+        result.expiration_secs += piece.expiration_secs
+    if result.task_slices:
+        result.properties.CopyFrom(result.task_slices[0].properties)
     return result
 
 
