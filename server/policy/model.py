@@ -37,6 +37,17 @@ class Gate(StrEnum):
     VALUE = "value"
 
 
+class Order(StrEnum):
+    """Whose word it is that one generation is newer than another.
+
+    REGISTERED: the operator's sequence numbers alone (a mistyped version in a task supersedes nothing). FIRST_SEEN:
+    whichever was first asked for, or first reported, later (revisions that nobody registers).
+    """
+
+    REGISTERED = "registered"
+    FIRST_SEEN = "first_seen"
+
+
 class Phase(StrEnum):
     """Phase of one slot of one bot (the warmth state machine)."""
 
@@ -64,6 +75,8 @@ class Slot:
     last_used_s: float = 0.0
     task_id: str = ""
     by_spec: str = ""
+    part: str = ""
+    """`family@generation` of which a run that did not finish left a part here; presence alone is then no warmth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """A bot as the policy sees it. `next_poll_s` is when it is due to poll, 0 when unknown, `held_poll` when one waits."""
+    """A bot as the policy sees it. `next_poll_s`: when it is due to poll, 0 when unknown; `held_poll`: one waits."""
 
     id: str
     dimensions: Mapping[str, frozenset[str]]
@@ -134,7 +147,7 @@ class PendingTask:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The current revision of a prewarm spec, reduced to what decides. `sequence` orders the generations of a family."""
+    """The current revision of a prewarm spec, reduced to what decides. `sequence` orders a family's generations."""
 
     family: str
     generation: str
@@ -159,6 +172,12 @@ class Spec:
     run_cost_s: float = 0.0
     """What a run costs beyond bot time (wear, power), in seconds of a user's waiting."""
     may_serve_on_demand: bool = True
+    order: Order = Order.REGISTERED
+    """What says which generation is newer: see `Order`."""
+    registered_s: float = 0.0
+    """When the operator made this generation the current one; the time by which FIRST_SEEN compares it."""
+    known_generations: Mapping[str, int] = field(default_factory=dict)
+    """Generation → sequence of every registered generation of the family, for order REGISTERED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +194,10 @@ class Demand:
     cold_cost_s: float | None = None
     warm_cost_s: float | None = None
     duration_s: float | None = None
+    first_arrival_s: float = 0.0
+    """When a real task first wanted it: the order FIRST_SEEN of generations."""
+    observed_s: float = 0.0
+    """For how long arrivals have been watched; the spec's own guess fades as it grows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,17 +274,23 @@ class PoolView:
     generation_demand: Mapping[tuple[str, str], Demand] = field(default_factory=dict)
     announcements: tuple[Announcement, ...] = ()
     config_revision: int = 0
+    states_put_per_s: float = 0.0
+    """Warm states made or renewed in the pool per second, lately; 0 while unknown. Tells how long a state stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateCheck:
-    """One gate, computed: whether it lets background work through, and the two numbers that met, for people."""
+    """One gate, computed: whether it lets background work through, and the two numbers that met, for people.
+
+    `would_change` is what would have let it through, "" when it passed or nothing that a person can do would.
+    """
 
     gate: Gate
     passed: bool
     text: str
     value: float | None = None
     limit: float | None = None
+    would_change: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +337,10 @@ class Refused:
 class Advice:
     """What a bot should get when it polls.
 
-    `tasks`: real tasks to claim, best first (three at most are tried). `background`: when no task fits. `sleep_s`: when
-    there is neither. `warm_for`: the family by which the first task found this bot warm, "" otherwise.
+    `tasks`: real tasks to claim, best first (three at most are tried). A task with a Hold for another bot stands here
+    too: `plan.claimable()` leaves it out until the hold ends, so that a plan stays right while it ages. `background`:
+    when no task fits. `sleep_s`: when there is neither, before jitter (`cadence.jittered()`). `why_task`: for people,
+    why this bot gets the first task, "" without one.
     """
 
     tasks: tuple[str, ...] = ()

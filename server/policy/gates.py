@@ -1,0 +1,367 @@
+"""The nine gates before value. Each is a function of values that says whether it passes, with its numbers, in words.
+
+Gates 3 to 6 and 9 hold back bets (`forecast`, `announced`). Clean-ups and warm-ups on demand are owed to somebody: they
+pass those, and are counted. PoolGate calls `recheck()` within the claim's transaction, with its own counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from server.policy.fleet import why_unusable
+from server.policy.model import Bot, Gate, GateCheck, GateState, Purpose, Refused, Spec, Thresholds
+from server.policy.words import count, duration, named, share
+
+BETS = frozenset({Purpose.FORECAST, Purpose.ANNOUNCED})
+"""Purposes that the reserve, the shares and the other gates of chance hold back."""
+MODES = ("off", "shadow", "live")
+WINDOW_S = 60.0
+"""`hand_outs_per_min` counts over this."""
+
+
+def switch_gate(pool: str, spec: Spec | None, thresholds: Thresholds, gate: GateState) -> GateCheck:
+    """Gate 1: prewarming is on, globally, in the pool, and for the spec. (Shadow mode is `shadow_gate`.)"""
+    if gate.stopped:
+        return _refused(Gate.SWITCH, "The stop switch refused: prewarming is stopped.", "Start prewarming again.")
+    if thresholds.mode not in ("live", "shadow"):
+        change = f"mode live in the configuration of {pool}."
+        return _refused(Gate.SWITCH, f"The switch refused: prewarming is off in {pool}.", change)
+    if spec is not None and not spec.active:
+        return _refused(
+            Gate.SWITCH, f"The switch refused: {spec.family} is paused or retired.", f"Resume {spec.family}."
+        )
+    which = f" and for {spec.family}" if spec is not None else ""
+    return GateCheck(Gate.SWITCH, True, f"Prewarming is on in {pool}{which}.")
+
+
+def shadow_gate(pool: str) -> GateCheck:
+    """What stands for gate 1 where everything else passed and the pool is in shadow mode."""
+    return _refused(
+        Gate.SWITCH,
+        f"The switch refused: {pool} is in shadow mode, so hand-outs are recorded and not made.",
+        f"mode live in the configuration of {pool}.",
+    )
+
+
+def pending_gate(bot_id: str, fitting: int) -> GateCheck:
+    """Gate 2: no pending real task fits this bot."""
+    if fitting:
+        fits = "fits" if fitting == 1 else "fit"
+        return _refused(
+            Gate.PENDING,
+            f"Pending work refused: {count(fitting, 'pending task')} {fits} {bot_id}.",
+            "No pending task that this bot could take.",
+            fitting,
+            0,
+        )
+    return GateCheck(Gate.PENDING, True, f"No pending task fits {bot_id}.", 0, 0)
+
+
+def utilization_gate(
+    level: float, is_open: bool, below_since_s: float, thresholds: Thresholds, now_s: float
+) -> GateCheck:
+    """Gate 3: real work occupies less than the threshold, and has for a while."""
+    stop, start = thresholds.utilization_stop, thresholds.utilization_start
+    if level >= stop:
+        return _refused(
+            Gate.UTILIZATION,
+            f"Utilization refused: {share(level)} of the bots are busy with real tasks, the limit is {share(stop)}.",
+            f"Fewer busy bots, or utilization_stop above {share(level)}.",
+            level,
+            stop,
+        )
+    if not is_open:
+        text = f"Utilization refused: {share(level)} of the bots are busy; it must be below {share(start)} for "
+        text += duration(thresholds.utilization_for_s)
+        change = f"A level below {share(start)}."
+        if below_since_s:
+            lasted_s = max(0.0, now_s - below_since_s)
+            text += f" and has been for {duration(lasted_s)}"
+            change = f"Another {duration(max(0.0, thresholds.utilization_for_s - lasted_s))} below {share(start)}."
+        return _refused(Gate.UTILIZATION, text + ".", change, level, start)
+    return GateCheck(
+        Gate.UTILIZATION,
+        True,
+        f"{share(level)} of the bots are busy with real tasks, the limit is {share(stop)}.",
+        level,
+        stop,
+    )
+
+
+def reserve_size(usable: int, thresholds: Thresholds, growth_p90: float = 0.0) -> int:
+    """How many idle, untouched bots stay back: the largest of the share, the least number and the recent growth.
+
+    An example: 40 bots, reserve_share 10 %, reserve_min 1, growth 3.2 tasks: 4.
+    """
+    by_share = math.ceil(round(thresholds.reserve_share * usable, 6))
+    return max(by_share, thresholds.reserve_min, math.ceil(growth_p90))
+
+
+def reserve_gate(
+    idle: int, usable: int, thresholds: Thresholds, growth_p90: float = 0.0, who: str = ""
+) -> GateCheck:
+    """Gate 4: after this hand-out enough idle, untouched bots remain. `idle` counts the bot of this hand-out.
+
+    `who` narrows it, for people, to the bots that fit one spec: " that fit chromium-src".
+    """
+    left, reserve = idle - 1, reserve_size(usable, thresholds, growth_p90)
+    text = f"after this hand-out {count(max(0, left), 'idle bot')}{who} would remain, the reserve is {reserve}."
+    if left >= reserve:
+        return GateCheck(Gate.RESERVE, True, text[0].upper() + text[1:], left, reserve)
+    return _refused(
+        Gate.RESERVE,
+        "The reserve refused: " + text,
+        _less_reserve(left, reserve, usable, thresholds, growth_p90),
+        left,
+        reserve,
+    )
+
+
+def _less_reserve(left: int, reserve: int, usable: int, thresholds: Thresholds, growth_p90: float) -> str:
+    more = f"{count(reserve - left, 'more idle bot')}"
+    more = "One more idle bot" if reserve - left == 1 else more
+    if left < 0:
+        return f"{more}."
+    if math.ceil(growth_p90) > left:
+        return f"{more}, or less growth of tasks than the {growth_p90:.1f} seen lately."
+    settings = []
+    if reserve_size(usable, thresholds) > left and math.ceil(round(thresholds.reserve_share * usable, 6)) > left:
+        settings.append(f"reserve_share at most {share(math.floor(1000 * left / usable) / 1000)}")
+    if thresholds.reserve_min > left:
+        settings.append(f"reserve_min at most {left}")
+    return f"{more}, or {' and '.join(settings)}."
+
+
+def share_limit(usable: int, of_pool: float) -> int:
+    """How many background runs a share allows: rounded down, one at least unless the share is nothing."""
+    return max(1, math.floor(round(of_pool * usable, 6))) if of_pool > 0 and usable > 0 else 0
+
+
+def spec_limit(spec: Spec, usable: int, thresholds: Thresholds) -> int:
+    """The same for one spec, with its own `max_running`."""
+    limit = share_limit(usable, thresholds.spec_share)
+    return min(limit, spec.max_running) if spec.max_running > 0 else limit
+
+
+def shares_gate(
+    spec: Spec, running_all: int, running_spec: int, usable: int, thresholds: Thresholds, recent_hand_outs: int
+) -> GateCheck:
+    """Gate 5: background runs stay below the pool's share in all, per spec, and per minute."""
+    pool_limit, own_limit = share_limit(usable, thresholds.background_share), spec_limit(spec, usable, thresholds)
+    if running_all >= pool_limit:
+        return _refused(
+            Gate.SHARES,
+            f"The share refused: {running_all} of {pool_limit} background runs are on in the pool.",
+            f"A background run that ends, or background_share at least {_share_for(running_all + 1, usable)}.",
+            running_all,
+            pool_limit,
+        )
+    if running_spec >= own_limit:
+        by_spec = 0 < spec.max_running <= running_spec
+        setting = f"max_running at least {running_spec + 1}" if by_spec else (
+            f"spec_share at least {_share_for(running_spec + 1, usable)}"
+        )
+        return _refused(
+            Gate.SHARES,
+            f"The share refused: {running_spec} of {own_limit} runs of {spec.family} are on.",
+            f"A run of {spec.family} that ends, or {setting}.",
+            running_spec,
+            own_limit,
+        )
+    if recent_hand_outs >= thresholds.hand_outs_per_min:
+        return _refused(
+            Gate.SHARES,
+            f"The share refused: {count(recent_hand_outs, 'hand-out')} in the last minute, the limit is "
+            f"{thresholds.hand_outs_per_min}.",
+            f"A minute's wait, or hand_outs_per_min at least {recent_hand_outs + 1}.",
+            recent_hand_outs,
+            thresholds.hand_outs_per_min,
+        )
+    return GateCheck(
+        Gate.SHARES,
+        True,
+        f"{spec.family} {running_spec} of {own_limit}, all specs {running_all} of {count(pool_limit, 'run')}.",
+        running_all,
+        pool_limit,
+    )
+
+
+def _share_for(runs: int, usable: int) -> str:
+    return share(math.ceil(1000 * runs / usable) / 1000) if usable else "more"
+
+
+def bot_gate(bot: Bot, spec: Spec | None, thresholds: Thresholds, now_s: float) -> GateCheck:
+    """Gate 6: the bot is healthy, has been idle long enough, and did not fail at this spec lately.
+
+    A spec that cleans asks for no idle time.
+    """
+    if trouble := why_unusable(bot):
+        return _refused(Gate.BOT, f"The bot refused: {trouble}.", f"A healthy {bot.id}.")
+    if bot.quiet_until_s > now_s:
+        return _refused(
+            Gate.BOT,
+            f"The bot refused: {bot.id} may still end an old run, it is kept quiet for another "
+            f"{duration(bot.quiet_until_s - now_s)}.",
+            "The end of that time.",
+        )
+    least_s = 0.0 if spec is not None and spec.purpose is Purpose.CLEAN else thresholds.min_idle_s
+    idle_s = max(0.0, now_s - bot.idle_since_s)
+    if idle_s < least_s:
+        return _refused(
+            Gate.BOT,
+            f"The bot refused: {bot.id} has been idle for {duration(idle_s)}, it must be for {duration(least_s)}.",
+            f"Another {duration(least_s - idle_s)} idle, or min_idle_s at most {math.floor(idle_s)}.",
+            idle_s,
+            least_s,
+        )
+    until_s = bot.backoff_until_s.get(spec.family, 0.0) if spec is not None else 0.0
+    if spec is not None and until_s > now_s:
+        return _refused(
+            Gate.BOT,
+            f"The bot refused: {spec.family} failed on {bot.id}, it is not tried there for another "
+            f"{duration(until_s - now_s)}.",
+            "The end of that back-off.",
+        )
+    return GateCheck(
+        Gate.BOT, True, f"{bot.id} is healthy and has been idle for {duration(idle_s)}.", idle_s, least_s
+    )
+
+
+def breaker_gate(spec: Spec, gate: GateState) -> GateCheck:
+    """Gate 7: the spec's circuit breaker is closed."""
+    why = gate.open_breakers.get(spec.family)
+    if why is not None:
+        why = why or "it failed too often in a row"
+        return _refused(
+            Gate.BREAKER,
+            f"The circuit breaker refused: {spec.family} is paused, {why}.",
+            f"Repair {spec.family} and close its breaker.",
+        )
+    return GateCheck(Gate.BREAKER, True, f"The breaker of {spec.family} is closed.")
+
+
+def fresh_view_gate(view_age_s: float, thresholds: Thresholds) -> GateCheck:
+    """Gate 8: the server saw the fleet a moment ago. A negative age is a clock that jumped: refused too."""
+    limit_s = thresholds.view_max_age_s
+    if view_age_s < -1.0 or math.isnan(view_age_s):
+        return _refused(
+            Gate.FRESH_VIEW, "The view refused: it is from the future, a clock jumped.", "A new view of the fleet."
+        )
+    age_s = max(0.0, view_age_s)
+    if age_s > limit_s:
+        return _refused(
+            Gate.FRESH_VIEW,
+            f"The view refused: the server saw the fleet {duration(age_s)} ago, {duration(limit_s)} is the limit.",
+            "A store that answers; or view_max_age_s at least " + f"{math.ceil(age_s)}.",
+            age_s,
+            limit_s,
+        )
+    return GateCheck(Gate.FRESH_VIEW, True, f"The server saw the fleet {duration(age_s)} ago.", age_s, limit_s)
+
+
+def ledger_gate(gate: GateState, thresholds: Thresholds) -> GateCheck:
+    """Gate 9: the pool's ledger is not losing."""
+    if gate.ledger_losing:
+        return _refused(
+            Gate.LEDGER,
+            f"The ledger refused: {gate.ledger_losing}.",
+            f"Less than {thresholds.ledger_max_cost:g} background seconds per saved second.",
+        )
+    return GateCheck(Gate.LEDGER, True, "The ledger is not losing.")
+
+
+def _refused(
+    gate: Gate, text: str, would_change: str = "", value: float | None = None, limit: float | None = None
+) -> GateCheck:
+    return GateCheck(gate, False, text, value, limit, would_change)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What PoolGate knows for sure within its transaction.
+
+    `running_all` and `running_spec` count its entries. `idle` are the idle usable bots, the asking one included, less
+    those for which the record already has an entry that the view does not show yet.
+    """
+
+    usable: int
+    idle: int
+    running_all: int
+    running_spec: int
+    utilization: float
+    gate_open: bool
+    below_since_s: float = 0.0
+
+
+def recheck(
+    purpose: Purpose,
+    spec: Spec,
+    pool: str,
+    thresholds: Thresholds,
+    gate: GateState,
+    counts: Counts,
+    planned_epoch: int,
+    view_at_s: float,
+    now_s: float,
+) -> Refused | None:
+    """Gates 1, 3, 4 and 5 again, with the counts of PoolGate's own record: the first that refuses, or None.
+
+    `planned_epoch` is the epoch of the stop switch that the plan saw, `view_at_s` the time of the view: a view from
+    before the pool's last preemption could give the freed bot background work again.
+    """
+    checks = [switch_gate(pool, spec, thresholds, gate)]
+    if checks[0].passed and thresholds.mode != "live":
+        checks = [shadow_gate(pool)]
+    if planned_epoch != gate.epoch:
+        checks.append(
+            _refused(Gate.SWITCH, "The switch refused: it was thrown after this plan was made.", "A new plan.")
+        )
+    if purpose is not Purpose.CLEAN and view_at_s < gate.preempted_s:
+        checks.append(
+            _refused(Gate.FRESH_VIEW, "The view refused: it is older than the pool's last preemption.", "A new view.")
+        )
+    if purpose in BETS:
+        recent = recent_hand_outs(gate, now_s)
+        checks.append(
+            utilization_gate(counts.utilization, counts.gate_open, counts.below_since_s, thresholds, now_s)
+        )
+        checks.append(reserve_gate(counts.idle, counts.usable, thresholds, gate.growth_p90))
+        checks.append(
+            shares_gate(spec, counts.running_all, counts.running_spec, counts.usable, thresholds, recent)
+        )
+    return first_refusal(checks, spec)
+
+
+def recent_hand_outs(gate: GateState, now_s: float) -> int:
+    """Hand-outs of the last minute."""
+    return sum(1 for at_s in gate.recent_hand_outs_s if now_s - WINDOW_S < at_s <= now_s + 1.0)
+
+
+def first_refusal(checks: list[GateCheck], spec: Spec | None = None) -> Refused | None:
+    """The first gate that does not pass, as an answer; the others stay beside it as computed."""
+    for check in checks:
+        if not check.passed:
+            return Refused(check.gate, check.text, check.would_change, tuple(checks))
+    return None
+
+
+GATES: tuple[tuple[Gate, Callable[..., GateCheck]], ...] = (
+    (Gate.SWITCH, switch_gate),
+    (Gate.PENDING, pending_gate),
+    (Gate.UTILIZATION, utilization_gate),
+    (Gate.RESERVE, reserve_gate),
+    (Gate.SHARES, shares_gate),
+    (Gate.BOT, bot_gate),
+    (Gate.BREAKER, breaker_gate),
+    (Gate.FRESH_VIEW, fresh_view_gate),
+    (Gate.LEDGER, ledger_gate),
+)
+"""The gates in the model's order."""
+
+
+def would_have(purpose: Purpose, family: str, generation: str, bot_id: str) -> str:
+    """What shadow mode records."""
+    verb = "cleaned" if purpose is Purpose.CLEAN else "warmed"
+    return f"shadow: would have {verb} {bot_id} for {named(family, generation)}."

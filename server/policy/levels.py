@@ -1,0 +1,119 @@
+"""How full the pool stands while a plan is made: the counts that the gates compare with their thresholds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from server.policy import gates
+from server.policy.affinity import Dispatch
+from server.policy.dimensions import Requirement
+from server.policy.fleet import Fleet
+from server.policy.model import Bot, GateCheck, Purpose, Spec
+from server.policy.utilization import hysteresis, utilization
+
+
+class Levels:
+    """Counts per group of like bots and in all. `hand_out()` moves them: every hand-out of a plan counts at once."""
+
+    def __init__(self, fleet: Fleet, assigned: Dispatch) -> None:
+        self.fleet, self.view = fleet, fleet.view
+        group_of = fleet.fits.group_of
+        self._usable = Counter(group_of[bot.id] for bot in fleet.usable)
+        self._real = Counter(group_of[bot.id] for bot in fleet.real)
+        self._idle: Counter[int] = Counter()
+        for bot in fleet.idle:
+            side = self._real if bot.id in assigned.by_bot else self._idle
+            side[group_of[bot.id]] += 1
+        self._pending: Counter[int] = Counter()
+        self._pending_by_id: dict[Requirement, int] = {}
+        waiting = self._count_pending(assigned)
+        self.idle_left = self._idle.total()
+        self.running_all = len(fleet.background)
+        self.running = Counter(bot.held.family for bot in fleet.background if bot.held is not None)
+        self._recent = gates.recent_hand_outs(self.view.gate, self.view.now_s)
+        self.utilization = utilization(len(fleet.real), waiting, len(fleet.usable))
+        self.gate_open, self.below_since_s = hysteresis(
+            self.utilization, self.view.thresholds, self.view.gate.open, self.view.gate.below_since_s, self.view.now_s
+        )
+
+    def _count_pending(self, assigned: Dispatch) -> int:
+        """Fills the pending counts; returns how many of the pending tasks fit any usable bot."""
+        waiting = 0
+        for requirement, number in Counter(task.dimensions for task in assigned.order).items():
+            groups = self.fleet.fits.groups(requirement)
+            if any(self._usable[group] for group in groups):
+                waiting += number
+            if self.fleet.fits.names_a_bot(requirement):
+                self._pending_by_id[requirement] = number
+            else:
+                self._pending.update(dict.fromkeys(groups, number))
+        return waiting
+
+    def pending_for(self, bot: Bot) -> int:
+        """How many pending tasks fit the bot."""
+        fits = self.fleet.fits
+        by_id = sum(number for asked, number in self._pending_by_id.items() if fits.fits(asked, bot.id))
+        return self._pending[fits.group_of[bot.id]] + by_id
+
+    def idle_fitting(self, spec: Spec) -> int:
+        """Idle, untouched bots that fit the spec."""
+        return sum(self._idle[group] for group in self.fleet.fits.groups(spec.dimensions))
+
+    def hand_out(self, spec: Spec, bot: Bot) -> None:
+        """The bot runs for the spec from now on."""
+        self._idle[self.fleet.fits.group_of[bot.id]] -= 1
+        self.idle_left -= 1
+        self.running_all += 1
+        self.running[spec.family] += 1
+        self._recent += 1
+
+    def switch_check(self, spec: Spec | None = None) -> GateCheck:
+        """Gate 1, but for shadow mode."""
+        return gates.switch_gate(self.view.pool, spec, self.view.thresholds, self.view.gate)
+
+    def utilization_check(self, spec: Spec | None = None) -> GateCheck:
+        """Gate 3, for the pool, or for the bots that compete with the spec's for the same tasks if they are busier."""
+        level = self.utilization
+        if spec is not None:
+            groups = self.fleet.fits.groups(spec.dimensions)
+            usable = sum(self._usable[group] for group in groups)
+            if usable:
+                level = max(level, utilization(sum(self._real[group] for group in groups), 0, usable))
+        return gates.utilization_gate(level, self.gate_open, self.below_since_s, self.view.thresholds, self.view.now_s)
+
+    def reserve_check(self, spec: Spec | None = None) -> GateCheck:
+        """Gate 4 for the next hand-out: for the pool, and for the bots that fit the spec."""
+        thresholds = self.view.thresholds
+        whole = gates.reserve_gate(self.idle_left, len(self.fleet.usable), thresholds, self.view.gate.growth_p90)
+        if spec is None or not whole.passed:
+            return whole
+        usable = sum(self._usable[group] for group in self.fleet.fits.groups(spec.dimensions))
+        part = gates.reserve_gate(self.idle_fitting(spec), usable, thresholds, who=f" that fit {spec.family}")
+        return whole if part.passed else part
+
+    def shares_check(self, spec: Spec) -> GateCheck:
+        """Gate 5 for the next hand-out of the spec."""
+        running = self.running[spec.family]
+        usable = len(self.fleet.usable)
+        return gates.shares_gate(spec, self.running_all, running, usable, self.view.thresholds, self._recent)
+
+    def view_check(self) -> GateCheck:
+        """Gate 8."""
+        return gates.fresh_view_gate(self.view.view_age_s, self.view.thresholds)
+
+    def ledger_check(self) -> GateCheck:
+        """Gate 9."""
+        return gates.ledger_gate(self.view.gate, self.view.thresholds)
+
+    def checks(self, bot: Bot, spec: Spec | None) -> list[GateCheck]:
+        """All gates for one bot and spec, in the model's order; for a clean-up those that hold back what is owed."""
+        view = self.view
+        owed = spec is not None and spec.purpose is Purpose.CLEAN
+        found = [self.switch_check(spec), gates.pending_gate(bot.id, self.pending_for(bot))]
+        if not owed:
+            found += [self.utilization_check(spec), self.reserve_check(spec)]
+            found += [self.shares_check(spec)] if spec is not None else []
+        found.append(gates.bot_gate(bot, spec, view.thresholds, view.now_s))
+        found += [gates.breaker_gate(spec, view.gate)] if spec is not None else []
+        found.append(self.view_check())
+        return found if owed else [*found, self.ledger_check()]

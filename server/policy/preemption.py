@@ -1,0 +1,95 @@
+"""Which background run stops for a real task that otherwise fits no idle bot, and which runs nobody needs any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from server.policy.fleet import Fleet, State
+from server.policy.model import Bot, Held, PendingTask, Preempt, Purpose, Useless
+from server.policy.words import duration, named
+
+_RELUCTANCE = {Purpose.FORECAST: 0, Purpose.ANNOUNCED: 1, Purpose.ON_DEMAND: 2, Purpose.CLEAN: 3}
+"""A bet goes first, what is owed goes last."""
+
+
+def mark_holds(task: PendingTask, fleet: Fleet) -> bool:
+    """Whether the task's victim is still being stopped, or was just freed for it."""
+    mark = task.victim
+    if mark is None or fleet.view.now_s >= mark.until_s:
+        return False
+    bot = fleet.by_id.get(mark.bot)
+    return bot is not None and bot.alive and (bot.held is None or bot.held.n == mark.n)
+
+
+def preemptions(fleet: Fleet, unserved: Iterable[PendingTask]) -> tuple[Preempt, ...]:
+    """For each waiting task, in order, the background run that loses least; one victim a task, one task a victim.
+
+    A run is never chosen that is being stopped already, or that warms for a task which still waits.
+    """
+    tasks = [task for task in unserved if not mark_holds(task, fleet)]
+    if not tasks:
+        return ()
+    marked = {task.victim.bot for task in fleet.view.pending if task.victim is not None and mark_holds(task, fleet)}
+    victims = sorted(
+        (bot for bot in fleet.background if bot.id not in marked and _may_stop(bot.held, fleet)),
+        key=lambda bot: _loss(bot, fleet.view.now_s),
+    )
+    chosen: list[Preempt] = []
+    for task in tasks:
+        if not victims:
+            break
+        bot = next((bot for bot in victims if fleet.fits.fits(task.dimensions, bot.id)), None)
+        if bot is not None and bot.held is not None:
+            victims.remove(bot)
+            chosen.append(Preempt(bot.id, bot.held.n, bot.held.task_id, task.id, _text(bot, bot.held, task, fleet)))
+    return tuple(chosen)
+
+
+def _may_stop(held: Held | None, fleet: Fleet) -> bool:
+    return held is not None and not held.stop and held.for_task not in fleet.pending_ids
+
+
+def _loss(bot: Bot, now_s: float) -> tuple[int, bool, float, str]:
+    held = bot.held
+    assert held is not None
+    return _RELUCTANCE[held.purpose], not held.resumable, now_s - held.since_s, bot.id
+
+
+def _text(bot: Bot, held: Held, task: PendingTask, fleet: Fleet) -> str:
+    done = duration(max(0.0, fleet.view.now_s - held.since_s))
+    lost = "keeps its part done" if held.resumable else f"loses {done} of work, the least"
+    return (
+        f"{bot.id} stops warming {named(held.family, held.generation)} for {task.id}: "
+        f"no idle bot fits that task, and this run {lost}."
+    )
+
+
+def useless_runs(fleet: Fleet, superseded: dict[State, str], switched_off: str) -> tuple[Useless, ...]:
+    """Running background work that nobody needs: prewarming is off, or its state is superseded and nobody waits for it.
+
+    `superseded` says per state why; `switched_off` is the reason that ends all of it, "" when prewarming is on.
+    """
+    runs = []
+    for bot in fleet.background:
+        held = bot.held
+        if held is None or held.stop:
+            continue
+        reason = switched_off or _why_useless(held, fleet, superseded)
+        if reason:
+            what = named(held.family, held.generation) or held.task_id
+            runs.append(Useless(bot.id, held.n, held.task_id, f"{bot.id} stops warming {what}: {reason}."))
+    return tuple(runs)
+
+
+def _why_useless(held: Held, fleet: Fleet, superseded: dict[State, str]) -> str:
+    state = held.family, held.generation
+    if held.purpose is Purpose.CLEAN or held.for_task in fleet.pending_ids or state in fleet.wished:
+        return ""
+    spec = fleet.specs.get(held.family)
+    if spec is None:
+        return "" if held.for_task else f"{held.family} has no spec any more"
+    if state in superseded:
+        return superseded[state]
+    if spec.generation != held.generation:
+        return f"{named(spec.family, spec.generation)} is the newer generation, and no task waits for this one"
+    return "" if spec.active else f"{held.family} is paused or retired"

@@ -1,0 +1,125 @@
+"""What a warm state is worth: V(k, j), the probability that its j-th idle copy is needed while it would still be there.
+
+With arrivals at rate λ of tasks that occupy a bot for d + w seconds, the j-th copy is needed by the arrivals that the
+first j − 1 cannot serve and j can: Erlang's loss B(a, j − 1) − B(a, j), with a = λ · min(d + w, T). Within the
+residence time T (how long a state stays on a bot before something displaces it) that gives
+
+    V(k, j) = 1 − exp(−T · Σ_s w_s · λ_s · [B(a_s, x − 1) − B(a_s, x)]),   x = j + busy · T / (T + d + w)
+
+over several memories s of the arrival rate, equally weighted for now. A probability, not hits × T: a lost copy costs at
+most one miss, since the miss makes it again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LONGEST_RESIDENCE_S = 3600.0
+NEGLIGIBLE = 1e-9
+
+
+class ErlangB:
+    """Erlang's B for one offered load a, by its recursion B(0) = 1, B(i) = a·B(i − 1) / (i + a·B(i − 1)), kept."""
+
+    __slots__ = ("_load", "_losses")
+
+    def __init__(self, load: float) -> None:
+        self._load = max(0.0, load)
+        self._losses = [1.0]
+
+    def at(self, servers: float) -> float:
+        """Share of arrivals lost with this many servers; linear between whole numbers."""
+        if servers <= 0:
+            return 1.0
+        low = int(servers)
+        below = self._whole(low)
+        part = servers - low
+        return below if part == 0.0 else below + part * (self._whole(low + 1) - below)
+
+    def _whole(self, servers: int) -> float:
+        losses = self._losses
+        while len(losses) <= servers:
+            last = losses[-1]
+            if last < NEGLIGIBLE:
+                return 0.0
+            offered = self._load * last
+            losses.append(offered / (len(losses) + offered))
+        return losses[servers]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What V needs to know of a state: arrival rates by memory, task time d, warm start w, residence T, busy copies."""
+
+    rates_per_s: Sequence[float]
+    duration_s: float
+    warm_s: float
+    residence_s: float
+    busy: float = 0.0
+
+
+class Curve:
+    """V(k, ·) of one state. `promised` are the least probabilities of its first copies, from announcements."""
+
+    __slots__ = ("_known", "_needs", "_offset", "_promised", "_tables", "_weight")
+
+    def __init__(self, needs: Needs, promised: Sequence[tuple[float, float]] = ()) -> None:
+        occupied_s = needs.duration_s + needs.warm_s
+        self._needs = needs
+        self._tables = [ErlangB(rate * min(occupied_s, needs.residence_s)) for rate in needs.rates_per_s]
+        self._weight = 1.0 / len(needs.rates_per_s) if needs.rates_per_s else 0.0
+        self._offset = needs.busy * needs.residence_s / (needs.residence_s + occupied_s)
+        self._promised = promised
+        self._known: dict[int, float] = {}
+
+    def forecast(self, copy: int) -> float:
+        """V of the copy-th idle copy (from 1) by arrivals alone."""
+        found = self._known.get(copy)
+        if found is None:
+            x = copy + self._offset
+            needed_per_s = sum(
+                rate * max(0.0, table.at(x - 1.0) - table.at(x))
+                for rate, table in zip(self._needs.rates_per_s, self._tables, strict=True)
+            )
+            found = 1.0 - math.exp(-self._needs.residence_s * self._weight * needed_per_s)
+            self._known[copy] = found
+        return found
+
+    def announced(self, copy: int) -> float:
+        """The confidence with which somebody announced that the copy-th copy will be needed, 0 when nobody did."""
+        reached = 0.0
+        for number, confidence in self._promised:
+            reached += number
+            if copy <= reached + NEGLIGIBLE:
+                return confidence
+        return 0.0
+
+    def at(self, copy: int) -> float:
+        """The larger of the two."""
+        return max(self.forecast(copy), self.announced(copy)) if self._promised else self.forecast(copy)
+
+
+def residence_s(states: int, put_per_s: float, cold_s: float, fresh_for_s: float) -> float:
+    """T: how long a state stays on a bot, = states held in all / states put on bots per second.
+
+    Within [cold cost, one hour], never beyond the spec's freshness; an hour when nothing is known of puts.
+    """
+    stays_s = states / put_per_s if put_per_s > 0 else LONGEST_RESIDENCE_S
+    return min(max(stays_s, cold_s), LONGEST_RESIDENCE_S, max(fresh_for_s, 1.0))
+
+
+def needed_soon(arrivals: float, spare: int) -> float:
+    """Probability that more than `spare` tasks come when `arrivals` are expected (Poisson)."""
+    if arrivals <= 0:
+        return 0.0
+    if arrivals > 500:
+        return 0.5 * math.erfc((spare + 0.5 - arrivals) / math.sqrt(2 * arrivals))
+    term = below = math.exp(-arrivals)
+    for number in range(1, spare + 1):
+        term *= arrivals / number
+        below += term
+        if number > arrivals and term < NEGLIGIBLE:
+            break
+    return max(0.0, 1.0 - below)

@@ -1,0 +1,88 @@
+"""What a poll of an idle bot gets, as the people around it notice it."""
+
+from __future__ import annotations
+
+from server.policy.model import Gate, Phase, Purpose, Thresholds, Victim, Wish
+from server.policy.plan import claimable, plan
+from tests.policy_world import NOW_S, bot, demand, gate, held, spec, task, view, warm
+
+LIVE = Thresholds(mode="live")
+
+
+def test_an_idle_bot_is_warmed_for_what_is_in_demand() -> None:
+    made = plan(view([bot("b1"), bot("b2")], specs=[spec("src")], demand={"src": demand(60)}))
+    handed = [a.background for a in made.advice.values() if a.background]
+    assert [(h.family, h.generation, h.purpose) for h in handed] == [("src", "g1", Purpose.FORECAST)]
+
+
+def test_a_warm_bot_gets_the_task_before_a_cold_one() -> None:
+    made = plan(view([bot("cold"), bot("warm", warm("src"))], tasks=[task("t1", "src")]))
+    assert made.advice["warm"].tasks == ("t1",)
+    assert made.advice["warm"].why_task == "warm is warm for src; a cold bot would take 58\u00a0s longer."
+
+
+def test_a_cold_bot_passes_a_task_over_while_the_warm_one_is_due_to_poll() -> None:
+    bots = [bot("cold"), bot("warm", warm("src"), next_poll_s=NOW_S + 5)]
+    made = plan(view(bots, tasks=[task("t1", "src")]))
+    assert claimable(made, "cold", NOW_S) == ()
+    assert claimable(made, "warm", NOW_S) == ("t1",)
+    assert claimable(made, "cold", NOW_S + 6.1) == ("t1",)
+
+
+def test_in_shadow_mode_nothing_is_handed_out_and_the_record_says_what_would_have_been() -> None:
+    bots = [bot("b1"), bot("b2")]
+    made = plan(view(bots, specs=[spec("src")], demand={"src": demand(60)}, thresholds=Thresholds(mode="shadow")))
+    assert not any(a.background for a in made.advice.values())
+    refused = made.advice["b1"].refused
+    assert refused is not None and refused.gate is Gate.SWITCH
+    assert refused.text == "shadow: would have warmed b1 for src@g1."
+
+
+def test_a_real_task_that_fits_no_idle_bot_stops_a_background_run() -> None:
+    made = plan(view([bot("b1", run=held(Purpose.FORECAST, "src"))], tasks=[task("t1")], specs=[spec("src")]))
+    assert [(p.bot, p.n, p.for_task) for p in made.preempt] == [("b1", 7, "t1")]
+
+
+def test_a_bot_that_was_freed_for_a_task_is_offered_that_task_first() -> None:
+    mine = task("late", victim=Victim("b1", 7, NOW_S + 60), priority=200)
+    made = plan(view([bot("b1")], tasks=[task("early", priority=10), mine]))
+    assert made.advice["b1"].tasks == ("late", "early")
+
+
+def test_a_superseded_generation_is_not_warmed_and_its_run_is_stopped() -> None:
+    old, new = spec("src", "g1", sequence=1), spec("src", "g2", sequence=2)
+    bots = [bot("b1", run=held(Purpose.FORECAST, "src")), *(bot(f"b{i}") for i in range(2, 6))]
+    made = plan(view(bots, specs=[old, new], demand={"src": demand(60)}))
+    assert {a.background.generation for a in made.advice.values() if a.background} == {"g2"}
+    assert [run.bot for run in made.useless] == ["b1"]
+
+
+def test_a_dirty_bot_is_cleaned_at_once_without_reserve() -> None:
+    cleaning = spec("clean", "", purpose=Purpose.CLEAN, slot="disk")
+    made = plan(view([bot("b1", warm("", phase=Phase.DIRTY, slot="disk"), idle_s=0)], specs=[cleaning]))
+    given = made.advice["b1"].background
+    assert given is not None and given.purpose is Purpose.CLEAN
+    assert given.text == "b1 is dirty since its last task; a clean-up is owed."
+
+
+def test_a_closed_gate_refuses_with_its_numbers_and_what_would_have_changed_it() -> None:
+    made = plan(view([bot("b1")], specs=[spec("src")], demand={"src": demand(60)}))
+    refused = made.advice["b1"].refused
+    assert refused is not None and refused.gate is Gate.RESERVE
+    assert refused.text == "The reserve refused: after this hand-out 0 idle bots would remain, the reserve is 1."
+    assert refused.would_change == "One more idle bot, or reserve_share at most 0\u00a0% and reserve_min at most 0."
+
+
+def test_the_stop_switch_refuses_everything_and_stops_what_runs() -> None:
+    bots = [bot("b1"), bot("b2"), bot("b3", run=held(Purpose.FORECAST, "src"))]
+    made = plan(view(bots, specs=[spec("src")], demand={"src": demand(60)}, state=gate(stopped=True)))
+    assert not any(a.background for a in made.advice.values())
+    refused = made.advice["b1"].refused
+    assert refused is not None and refused.text == "The stop switch refused: prewarming is stopped."
+    assert [run.task_id for run in made.useless] == ["d7"]
+
+
+def test_a_wish_for_a_generation_is_not_met_by_another_one() -> None:
+    other, right = bot("b1", warm("src", "g1")), bot("b2", warm("src", "g2"))
+    made = plan(view([other, right], tasks=[task("t1", wishes=(Wish("src", "g2"),))]))
+    assert made.advice["b2"].why_task.startswith("b2 is warm for src@g2")
