@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO
 
 RUN_ID_ENV = "PILOTLIGHT_RUN_ID"
-WINDOWS = sys.platform == "win32"
 CREATE_NEW_PROCESS_GROUP = 0x00000200
 
 
@@ -31,8 +30,8 @@ def spawn(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> subproce
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         bufsize=0,
-        start_new_session=not WINDOWS,
-        creationflags=CREATE_NEW_PROCESS_GROUP if WINDOWS else 0,
+        start_new_session=sys.platform != "win32",
+        creationflags=CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0,
     )
 
 
@@ -44,16 +43,16 @@ def output_of(process: subprocess.Popen[bytes]) -> IO[bytes]:
 
 def terminate_group(pid: int) -> None:
     """Asks a group to end."""
-    if WINDOWS:
+    if sys.platform == "win32":
         with contextlib.suppress(OSError):
-            os.kill(pid, signal.CTRL_BREAK_EVENT)  # type: ignore[attr-defined]
+            os.kill(pid, signal.CTRL_BREAK_EVENT)
     else:
         _signal_group(pid, signal.SIGTERM)
 
 
 def kill_group(pid: int) -> None:
     """Ends a group."""
-    if WINDOWS:
+    if sys.platform == "win32":
         subprocess.run(["taskkill", "/T", "/F", "/PID", str(pid)], capture_output=True, check=False)
     else:
         _signal_group(pid, signal.SIGKILL)
@@ -74,7 +73,7 @@ def start_mark(pid: int) -> str:
         if sys.platform == "linux":
             boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
             return f"{boot}:{_stat(pid)[19]}"
-        if not WINDOWS:
+        if sys.platform != "win32":
             asked = ["ps", "-o", "lstart=", "-p", str(pid)]
             return subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
     except (OSError, IndexError, subprocess.SubprocessError):
@@ -97,8 +96,7 @@ def kill_leftover(pid: int | None, mark: str, run_id: str, within_s: float = 5.0
             if not _is_zombie(pid):
                 alive.add(pid)
         for other in alive:
-            with contextlib.suppress(OSError):
-                os.kill(other, signal.SIGTERM if WINDOWS else signal.SIGKILL)
+            _kill(other)
         if not alive:
             break
         found |= alive
@@ -131,7 +129,7 @@ def _is_zombie(pid: int) -> bool:
 
 
 def _group_alive(pid: int) -> bool:
-    if WINDOWS:
+    if sys.platform == "win32":
         return False
     try:
         os.killpg(pid, 0)
@@ -153,6 +151,16 @@ def _pids() -> list[int]:
     return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
 
 
+def _kill(pid: int) -> None:
+    with contextlib.suppress(OSError):  # it has ended already
+        if sys.platform == "win32":
+            os.kill(pid, signal.SIGTERM)  # which is a kill there
+        else:
+            os.kill(pid, signal.SIGKILL)
+
+
 def _signal_group(pid: int, number: int) -> None:
+    if sys.platform == "win32":
+        return  # groups have their own way there
     with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended already
         os.killpg(pid, number)

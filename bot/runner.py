@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import subprocess
 import time
 import traceback
 import uuid
@@ -51,7 +52,7 @@ class TaskRun:
         self._buffer = OutputBuffer()
         events = context.control.new_events()
         self._events = events
-        self._sender = UpdateSender(self._send, self._buffer, events, manifest.background)
+        self._sender = UpdateSender(self._send, self._buffer, events, manifest.background, context.api.close)
         self._stats: dict[str, Any] = {}
         self.trouble = ""  # why this machine should run nothing more
 
@@ -120,18 +121,26 @@ class TaskRun:
         except OSError as error:
             ended = self._refused(command.BadCommand(1, f"cannot start {prepared.command[0]}: {error}"))
         else:
-            supervisor = Supervisor(
+            ended = self._watch(process)
+        with _a_full_disk_spoils_no_result():
+            self._context.journal.write("end", task_id=task_id, run_id=self._run_id, exit_code=ended.exit_code)
+        return ended
+
+    def _watch(self, process: subprocess.Popen[bytes]) -> Ended:
+        try:
+            with _a_full_disk_spoils_no_result():
+                self._context.record.started(process.pid)
+            return Supervisor(
                 process,
                 self._buffer,
                 self._events,
                 hard_timeout_s=self._manifest.hard_timeout_s,
                 io_timeout_s=self._manifest.io_timeout_s,
                 grace_s=self._manifest.grace_s,
-            )
-            self._context.record.started(process.pid)
-            ended = supervisor.watch()
-        self._context.journal.write("end", task_id=task_id, run_id=self._run_id, exit_code=ended.exit_code)
-        return ended
+            ).watch()
+        except BaseException:
+            processes.kill_group(process.pid)
+            raise
 
     def _refused(self, error: command.BadCommand) -> Ended:
         self._buffer.write(f"{error}\n".encode())
@@ -207,3 +216,11 @@ class TaskRun:
         except OSError as error:
             self.trouble = f"cannot clear the run directory: {error}"
             _log.error("%s", self.trouble)
+
+
+@contextlib.contextmanager
+def _a_full_disk_spoils_no_result() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        _log.error("cannot keep a record: %s", error)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+CONNECT_TIMEOUT_S = 15.0
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _STALE = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 
@@ -86,10 +87,11 @@ class Transport:
         connection = getattr(self._local, "connection", None)
         if connection is None:
             kind = http.client.HTTPSConnection if self._scheme == "https" else http.client.HTTPConnection
-            connection = self._local.connection = kind(self._host, self._port, timeout=timeout_s)
-        connection.timeout = timeout_s
-        if connection.sock is not None:
-            connection.sock.settimeout(timeout_s)
+            connection = self._local.connection = kind(self._host, self._port)
+        if connection.sock is None:
+            connection.timeout = min(timeout_s, CONNECT_TIMEOUT_S)
+            connection.connect()
+        connection.sock.settimeout(timeout_s)
         connection.request(method, self._prefix + path, body=body, headers=dict(headers))
         response = connection.getresponse()
         data = response.read(MAX_ANSWER_BYTES + 1)

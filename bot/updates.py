@@ -53,13 +53,22 @@ class UpdateSender:
         buffer: OutputBuffer,
         events: queue.SimpleQueue[Event],
         background: bool,
+        close: Callable[[], None],
     ) -> None:
+        """Args:
+        send: sends the fields of one update and returns the answer.
+        buffer: where the output comes from.
+        events: where the server's wish to stop, and a failure, are told.
+        background: whether real work may preempt the run.
+        close: called in the sending thread when it ends.
+        """
         self.must_stop = False
         self.failure: CallFailed | None = None
         self._send, self._buffer, self._events = send, buffer, events
         self._cadence = Cadence(background, time.monotonic())
         self._finishing = False
-        self._thread = threading.Thread(target=self._loop, name="update-sender", daemon=True)
+        self._close = close
+        self._thread = threading.Thread(target=self._run, name="update-sender", daemon=True)
 
     def start(self) -> None:
         """Begins, after the start update was acknowledged."""
@@ -96,6 +105,16 @@ class UpdateSender:
             self.send_packet()
         self.send_packet(**fields)
 
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except CallFailed as error:
+            self.failure = error
+            self._buffer.abandon()
+            self._events.put(Event.UPDATE_FAILED)
+        finally:
+            self._close()
+
     def _loop(self) -> None:
         last_packet_s = self._cadence.started_s
         last_output_s = last_packet_s - FLUSH_S  # the first output need not wait
@@ -107,10 +126,4 @@ class UpdateSender:
                 continue
             last_packet_s = time.monotonic()
             last_output_s = last_output_s if since_s is None else last_packet_s
-            try:
-                self.send_packet()
-            except CallFailed as error:
-                self.failure = error
-                self._buffer.abandon()
-                self._events.put(Event.UPDATE_FAILED)
-                return
+            self.send_packet()
