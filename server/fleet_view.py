@@ -17,13 +17,14 @@ from google.cloud import ndb
 from server import bot_warmth, errors, prewarm_spec
 from server.policy import model
 from server.policy import plan as policy_plan
+from server.latest import Head
 from server.records.bot import Bot
-from server.records.config import Latest
 from server.records.pool import PoolGate
 from server.records.task import TaskToRun
 from server.view_budget import RefreshBudget
 
 if TYPE_CHECKING:
+    from server.bot_session import Token
     from server.service import Service
 
 OVERLAP_S = 10.0
@@ -165,7 +166,10 @@ class FleetView:
         self._dirty: set[str] = set()
         self._plans: dict[str, model.PoolPlan] = {}
         self._planned: dict[str, tuple[float, float]] = {}
-        self._switch = Latest()
+        self._acted: dict[str, model.PoolPlan] = {}
+        self._refusals: dict[str, tuple[float, model.Refused]] = {}
+        self._unconfirmed: set[str] = set()
+        self._switch = Head()
         self._budget = RefreshBudget()
 
     # ---- reading
@@ -210,7 +214,7 @@ class FleetView:
         """What the pool's gate remembered at the last refresh."""
         return self._gates.get(pool, model.GateState(stopped=self._switch.stopped))
 
-    def switch(self) -> Latest:
+    def switch(self) -> Head:
         """The stop switch as of the last refresh."""
         return self._switch
 
@@ -225,6 +229,12 @@ class FleetView:
         now_s = self._service.clock.now_s()
         self._polls[bot_id] = SeenPoll(now_s, next_s, held)
         self._service.pages.seen(bot_id, now_s, next_s)
+
+    def saw_update(self, bot_id: str) -> None:
+        """A bot reported on its run: it lives."""
+        now_s = self._service.clock.now_s()
+        self._polls[bot_id] = SeenPoll(now_s, 0.0, False)
+        self._service.pages.seen(bot_id, now_s, 0.0)
 
     def apply(self, records: Iterable[ndb.Model]) -> None:
         """Takes in records that this process wrote or read; older versions than the known ones are dropped."""
@@ -246,6 +256,7 @@ class FleetView:
             self._by_pool[known.pool].discard(bot_id)
             self._dirty.add(known.pool)
         self._bots[bot_id] = entry
+        self._unconfirmed.discard(bot_id)
         self._by_pool.setdefault(entry.pool, set()).add(bot_id)
         self._dirty.add(entry.pool)
 
@@ -257,6 +268,46 @@ class FleetView:
         waiting = self._pending.setdefault(entry.pool, set())
         (waiting.add if entry.pending else waiting.discard)(task_id)
         self._dirty.add(entry.pool)
+
+    def free_for_poll(self, token: Token) -> None:
+        """The poll shows that its bot has its last run behind it; until the store says otherwise, plan with it as free."""
+        with self._lock:
+            entry = self._bots.get(token.bot)
+            if entry is not None and entry.held is not None and entry.held["n"] == token.claim:
+                free = replace(entry.policy, held=None, idle_since_s=self._service.clock.now_s())
+                self._bots[token.bot] = replace(entry, policy=free, held=None)
+                self._unconfirmed.add(token.bot)
+                self._dirty.add(entry.pool)
+
+    def is_behind(self, token: Token) -> bool:
+        """Whether the bot's token tells of a run whose end this view has not seen in the store."""
+        entry = self._bots.get(token.bot)
+        return entry is None or token.bot in self._unconfirmed or token.claim > entry.claim_no
+
+    def forget_pending(self, task_id: str) -> None:
+        """Somebody else has this task; the next delta tells the rest."""
+        with self._lock:
+            entry = self._tasks.get(task_id)
+            if entry is not None:
+                self._tasks[task_id] = replace(entry, pending=False)
+                self._pending.get(entry.pool, set()).discard(task_id)
+                self._dirty.add(entry.pool)
+
+    def note_refusal(self, bot_id: str, refused: model.Refused) -> None:
+        """The gate's own transaction refused what the plan had advised; kept for `why`."""
+        self._refusals[bot_id] = (self._service.clock.now_s(), refused)
+
+    def refusal(self, bot_id: str) -> tuple[float, model.Refused] | None:
+        """The last such refusal for a bot, with its time."""
+        return self._refusals.get(bot_id)
+
+    def first_to_act(self, pool: str, plan: model.PoolPlan) -> bool:
+        """True once per plan: who gets it carries out the plan's stops."""
+        with self._lock:
+            if self._acted.get(pool) is plan:
+                return False
+            self._acted[pool] = plan
+            return bool(plan.preempt or plan.useless)
 
     # ---- refreshing
 
@@ -290,9 +341,8 @@ class FleetView:
         service = self._service
         full = now_s >= self._full_due_s or now_s < self._refreshed_s
         with service.store.context():
-            latest, *gates = ndb.get_multi([ndb.Key(Latest, "latest"), *(ndb.Key(PoolGate, pool) for pool in self.pools())])
-            latest = latest or Latest()
-            service.config.refresh(service, latest)
+            latest = service.config.refresh(service)
+            gates = ndb.get_multi([ndb.Key(PoolGate, pool) for pool in self.pools()])
             specs_changed = latest.spec_changes != self._spec_changes
             specs = prewarm_spec.load_all(service) if specs_changed else None
             if full:
@@ -370,7 +420,7 @@ class FleetView:
     def pool_view(self, pool: str) -> model.PoolView:
         """All that the policy needs to know of the pool, now."""
         service = self._service
-        demand, generation_demand = service.pages.demand(pool, service.clock.now_s())
+        demand, generation_demand = service.pages.demand(pool, service.clock.now_s(), self._families(pool))
         return model.PoolView(
             pool=pool,
             now_s=service.clock.now_s(),
@@ -384,6 +434,9 @@ class FleetView:
             gate=self.gate(pool),
             config_revision=service.config.revision,
         )
+
+    def _families(self, pool: str) -> list[str]:
+        return [family for family, spec in self._specs.items() if spec.policy_pool == pool]
 
     def _with_polls(self, bot: model.Bot) -> model.Bot:
         seen = self._polls.get(bot.id)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from server import errors
 
 if TYPE_CHECKING:
     from server.bot_session import SessionSigner
@@ -13,8 +16,11 @@ if TYPE_CHECKING:
     from server.fleet_view import FleetView
     from server.jobs import Carrier
     from server.process_pages import ProcessPages
+    from server.records.task import TaskToRun
     from server.settings import Settings
     from server.store.client import Store
+    from server.task_transition import Touched
+    from server.task_update import Started
     from server.wakeup import Wakeup
 
 
@@ -33,3 +39,33 @@ class Service:
     pages: ProcessPages = field(init=False)
     wakeup: Wakeup = field(init=False)
     carrier: Carrier = field(init=False)
+    started: Started = field(init=False)
+    alarm: str = field(init=False, default="")
+    """What a person should look at: many bots silent at once. "" when fine."""
+
+    def publish(self, touched: Touched) -> None:
+        """After a commit: this process's view takes in what was read or written, and held polls look again."""
+        self.view.apply([record for record in (touched.bot, touched.queue, touched.gate) if record is not None])
+        if touched.changed:
+            self.wakeup.notify()
+
+    def note_new_task(self, queue: TaskToRun) -> None:
+        """A new real task: plan for it at once, so that a run that must give way is told without waiting for a poll."""
+        from server import task_to_run
+
+        self.view.apply([queue])
+        task_to_run.act(self, queue.pool, self.view.plan(queue.pool))
+        self.wakeup.notify()
+
+    def refuse_when_full(self) -> None:
+        """Raises ResourceExhausted while the embedded store's disk is nearly full; running tasks go on."""
+        scheme, _, folder = self.settings.store_url.partition(":")
+        if scheme != "embedded":
+            return
+        free = shutil.disk_usage(folder).free
+        if free < self.settings.free_disk_floor_bytes:
+            raise errors.ResourceExhausted(f"the server's disk is nearly full ({free // 1_000_000} MB free); no new tasks")
+
+    def count(self, pool: str, name: str, amount: float = 1) -> None:
+        """Adds to one of the pool's counters."""
+        self.pages.count(f"{pool}/{name}", amount)

@@ -248,9 +248,18 @@ def still_running(service: Service, token: Token, task_id: str) -> Reply:
     """Reads the store for an update that this process's view cannot vouch for."""
     with service.store.context():
         result = _result(task_id)
-    if is_claim(result, token) and state_of(result) is State.RUNNING:
-        return Reply.OK
-    return Reply.MUST_STOP
+    running = is_claim(result, token) and state_of(result) is State.RUNNING
+    return Reply.OK if running else Reply.MUST_STOP
+
+
+def owns(service: Service, token: Token, task_id: str) -> bool:
+    """Whether the store says that the token is that of the task's claim.
+
+    Raises:
+        UnknownTask.
+    """
+    with service.store.context():
+        return is_claim(_result(task_id), token)
 
 
 def end(service: Service, token: Token, task_id: str, report: EndReport) -> Reply:

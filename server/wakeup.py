@@ -34,6 +34,11 @@ class Wakeup:
         """Polls that are held at the moment."""
         return self._held
 
+    @property
+    def draining(self) -> bool:
+        """Whether the process is leaving and sends held polls home."""
+        return self._draining
+
     def changes(self) -> int:
         """The number to pass to `wait()`: what the caller has seen."""
         return self._changes

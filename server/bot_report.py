@@ -1,0 +1,124 @@
+"""What a bot says of itself, checked, and the fingerprint that tells whether it matters.
+
+The state that a bot sends differs in every poll (uptime, free disk, streak); only what the fingerprint covers counts as
+a change: dimensions, health, version, names of caches and their size classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from server import errors
+
+LONGEST_KEY = 64
+LONGEST_VALUE = 256
+MOST_VALUES = 512
+LARGEST_STATE = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A checked report. `malformed` says what is wrong with dimensions or state; such a bot is quarantined."""
+
+    bot_id: str
+    dimensions: dict[str, list[str]]
+    state: dict[str, Any]
+    version: str
+    malformed: str = ""
+    external_ip: str = ""
+    authenticated_as: str = ""
+    own: bool = field(default=False)
+    """Whether it is Pilotlight's own bot."""
+
+    @property
+    def pool(self) -> str:
+        """The pool that it serves."""
+        return (self.dimensions.get("pool") or ["default"])[0]
+
+    @property
+    def quarantined(self) -> str:
+        """Why the bot, or the server on reading its report, wants it quarantined; "" when fine."""
+        reason = self.state.get("quarantined") or self.dimensions.get("quarantined")
+        if reason:
+            return reason if isinstance(reason, str) else "the bot says so"
+        return self.malformed
+
+    @property
+    def maintenance(self) -> str:
+        """The bot's own word for its maintenance, "" when it is in none."""
+        reason = self.state.get("maintenance")
+        return reason if isinstance(reason, str) else ("maintenance" if reason else "")
+
+    def caches(self) -> dict[str, int]:
+        """Named caches that it holds, with their sizes in bytes; unreadable entries have size 0."""
+        caches = self.state.get("named_caches")
+        if not isinstance(caches, dict):
+            return {}
+        return {str(name): _size(entry) for name, entry in caches.items()}
+
+    def fingerprint(self) -> str:
+        """Changes exactly when something changed that a scheduler cares about."""
+        classes = sorted((name, size.bit_length()) for name, size in self.caches().items())
+        facts = [self.dimensions, self.quarantined, self.maintenance, self.version, classes]
+        return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:24]
+
+
+def _size(entry: Any) -> int:
+    try:
+        return max(0, int(entry[0][1]))
+    except (TypeError, ValueError, IndexError, KeyError):
+        return 0
+
+
+def parse(body: dict[str, Any], *, external_ip: str = "", authenticated_as: str = "") -> Report:
+    """Reads the report in a request's body.
+
+    Raises:
+        InvalidArgument: without exactly one bot id nothing can be said of the bot at all.
+    """
+    raw_dimensions, state = body.get("dimensions"), body.get("state")
+    ids = raw_dimensions.get("id") if isinstance(raw_dimensions, dict) else None
+    if not isinstance(ids, list) or len(ids) != 1 or not isinstance(ids[0], str) or not 1 <= len(ids[0]) <= LONGEST_VALUE:
+        raise errors.InvalidArgument(
+            f"dimensions.id: exactly one bot id of 1 to {LONGEST_VALUE} characters is needed", field="dimensions.id"
+        )
+    dimensions, wrong = _dimensions(raw_dimensions)
+    if not isinstance(state, dict):
+        state, wrong = {}, wrong or "state: must be an object"
+    if len(orjson.dumps(state)) > LARGEST_STATE:
+        state = {key: state[key] for key in ("quarantined", "maintenance", "named_caches") if key in state}
+    version = body.get("version")
+    return Report(
+        bot_id=ids[0],
+        dimensions=dimensions,
+        state=state,
+        version=version if isinstance(version, str) else "",
+        malformed=wrong,
+        external_ip=external_ip,
+        authenticated_as=authenticated_as,
+        own=bool(state.get("pilotlight_bot")),
+    )
+
+
+def _dimensions(raw: dict[Any, Any]) -> tuple[dict[str, list[str]], str]:
+    """The dimensions that can be used, and what is wrong with the others."""
+    good: dict[str, list[str]] = {}
+    wrong = ""
+    for key, values in raw.items():
+        if not isinstance(key, str) or not 1 <= len(key) <= LONGEST_KEY:
+            wrong = f"dimensions: {str(key)[:80]!r} is not a key of 1 to {LONGEST_KEY} characters"
+        elif not isinstance(values, list) or not values:
+            wrong = f"dimensions.{key}: must be a list of at least one value"
+        elif any(not isinstance(value, str) or not 1 <= len(value) <= LONGEST_VALUE for value in values):
+            wrong = f"dimensions.{key}: each value must be text of 1 to {LONGEST_VALUE} characters"
+        elif len(set(values)) != len(values):
+            wrong = f"dimensions.{key}: a value is given twice"
+        else:
+            good[key] = sorted(values)
+    if sum(len(values) for values in good.values()) > MOST_VALUES:
+        wrong = f"dimensions: more than {MOST_VALUES} values"
+    return good, wrong

@@ -1,0 +1,87 @@
+"""Sweeps over an index instead of a job per task: claims that lapse, slices that expire, bots that fell silent.
+
+Each decides nothing by itself: it finds candidates, and the scheduler's transaction reads them again. Silence counts
+only while the service was up (`Beat.up_since_s`), so after a gap all clocks start anew.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from google.cloud import ndb
+
+from server import task_scheduler
+from server.records.task import TaskResult, TaskToRun
+from server.sweep_schedule import Beat, Sweep
+
+if TYPE_CHECKING:
+    from server.service import Service
+
+log = structlog.get_logger(__name__)
+
+MOST_PER_SWEEP = 500
+FEWEST_FOR_ALARM = 4
+"""A share of fewer bots than this is no sign of a fault of the service."""
+
+
+def lapse_claims(service: Service, beat: Beat) -> None:
+    """Takes back offers that nobody took delivery of; after a gap of the service they get their time again."""
+    with service.store.context():
+        query = TaskResult.query(TaskResult.claim_until_s > 0.0, TaskResult.claim_until_s < beat.now_s)
+        keys = query.fetch(MOST_PER_SWEEP, keys_only=True)
+    if beat.now_s - beat.up_since_s < service.config.current.defaults.claim_timeout_s:
+        return
+    for key in keys:
+        task_scheduler.lapse(service, key.id())
+
+
+def expire_tasks(service: Service, beat: Beat) -> None:
+    """Moves tasks past their slice's expiry on."""
+    with service.store.context():
+        query = TaskToRun.query(TaskToRun.expires_s > 0.0, TaskToRun.expires_s < beat.now_s)
+        keys = query.fetch(MOST_PER_SWEEP, keys_only=True)
+    for key in keys:
+        task_scheduler.expire(service, key.id())
+
+
+def declare_deaths(service: Service, beat: Beat) -> None:
+    """Ends what silent bots hold. A sweep in which too many would die stops and says so: the fault is then elsewhere."""
+    service.view.refresh(force=True)
+    service.pages.merge()
+    silent, living = [], 0
+    for entry in service.view.bots():
+        bot = entry.policy
+        if not bot.alive:
+            continue
+        living += 1
+        seen_s = max(bot.last_seen_s, entry.changed_s if bot.held is not None else 0.0)
+        if beat.now_s - max(seen_s, beat.up_since_s) > service.config.pool(entry.pool).death_timeout_s:
+            silent.append((bot.id, seen_s))
+    share = service.config.current.defaults.death_alarm_share
+    if len(silent) >= FEWEST_FOR_ALARM and len(silent) > share * living:
+        service.alarm = f"{len(silent)} of {living} bots fell silent at once; none was declared dead"
+        log.error("mass silence", silent=len(silent), living=living)
+        return
+    service.alarm = ""
+    for bot_id, seen_s in silent:
+        task_scheduler.declare_dead(service, bot_id, max(seen_s, beat.up_since_s))
+
+
+def retire_records(service: Service, beat: Beat) -> None:
+    """Deletes what is past its `expire_at`, in batches (production has a TTL policy for that)."""
+    service.store.sweep_expired(beat.now_s)
+
+
+def rotate_keys(service: Service, beat: Beat) -> None:
+    """A new signing key every week."""
+    service.sessions.rotate()
+
+
+SWEEPS: tuple[Sweep, ...] = (
+    ("lapse", 5.0, lapse_claims),
+    ("expire", 5.0, expire_tasks),
+    ("death", 30.0, declare_deaths),
+    ("retention", 3600.0, retire_records),
+    ("keys", 6 * 3600.0, rotate_keys),
+)

@@ -1,0 +1,171 @@
+"""WHAT a poll should get: the plan's advice for this bot, claimed in one transaction; else background work; else sleep.
+
+Called on every poll. Reads the view and the plan in memory; the store is touched only for what changed and for claims.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from server import errors, prewarm_gate, task_scheduler
+from server.bot_session import Token
+from server.fleet_view import BotEntry, refresh_quietly
+from server.policy import cadence, model
+from server.policy.plan import claimable
+from server.task_scheduler import Delivery, HoldsRun, LostRace, NotNow
+
+if TYPE_CHECKING:
+    from server.service import Service
+
+log = structlog.get_logger(__name__)
+
+MOST_TRIES = 3
+"""Heads that one poll tries before it sleeps."""
+LONGEST_HOLD_S = 20.0
+STORE_GONE_AFTER_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A run, or how long to sleep. `token` is what the answer's session token says."""
+
+    token: Token
+    delivery: Delivery | None = None
+    sleep_s: float = 0.0
+
+
+def answer_poll(service: Service, token: Token, entry: BotEntry, hold_s: float) -> Answer:
+    """Chooses for one poll, holding it open for at most `hold_s` seconds when there is nothing yet.
+
+    Raises:
+        SessionGone: another session owns the bot's id.
+    """
+    until_s = service.clock.monotonic_s() + min(hold_s, LONGEST_HOLD_S, service.config.pool(entry.pool).held_poll_s)
+    holding = False
+    try:
+        while True:
+            seen = service.wakeup.changes()
+            answer = _once(service, token, entry)
+            left_s = until_s - service.clock.monotonic_s()
+            if answer.delivery is not None or left_s <= 0.01 or entry.policy.quarantined:
+                return answer
+            if not holding:
+                holding = service.wakeup.enter()
+                if not holding:
+                    return answer
+            service.view.saw_poll(token.bot, service.clock.now_s(), held=True)
+            service.wakeup.wait(seen, left_s)
+            entry = service.view.bot(token.bot) or entry
+            if entry.session_id != token.session or service.wakeup.draining:
+                return Answer(token, sleep_s=service.config.thresholds(entry.pool).sleep_min_s)
+    finally:
+        if holding:
+            service.wakeup.leave()
+
+
+def _once(service: Service, token: Token, entry: BotEntry) -> Answer:
+    refresh_quietly(service.view)
+    if entry.policy.quarantined or entry.policy.maintenance:
+        return _sleep(service, token, entry.pool, None)
+    if _must_ask_store(entry, token):
+        held = _held(service, token)
+        if held is not None:
+            return held
+    service.view.free_for_poll(token)
+    pool = entry.pool
+    plan = service.view.plan(pool)
+    act(service, pool, plan)
+    advice = plan.advice.get(token.bot)
+    try:
+        delivery = _claim(service, token, pool, advice, plan)
+    except HoldsRun:
+        return _held(service, token) or _sleep(service, token, pool, advice)
+    except NotNow:
+        delivery = None
+    if delivery is not None:
+        return Answer(token.with_claim(delivery.n), delivery)
+    if service.view.is_behind(token):
+        held = _held(service, token)
+        if held is not None:
+            return held
+    return _sleep(service, token, pool, advice)
+
+
+def _must_ask_store(entry: BotEntry, token: Token) -> bool:
+    """The view says that the bot holds a run which this poll does not have behind it."""
+    return entry.held is not None and entry.held["n"] != token.claim
+
+
+def _held(service: Service, token: Token) -> Answer | None:
+    """What the run that the bot holds means for this poll; None when it holds none (any more)."""
+    outcome = task_scheduler.poll_held(service, token)
+    if isinstance(outcome, Delivery):
+        return Answer(token.with_claim(outcome.n), outcome)
+    if outcome == "sleep":
+        return Answer(token, sleep_s=5.0)
+    return None
+
+
+def _claim(
+    service: Service, token: Token, pool: str, advice: model.Advice | None, plan: model.PoolPlan
+) -> Delivery | None:
+    if advice is None:
+        return None
+    if not service.config.pool(pool).drained:
+        for task_id in claimable(plan, token.bot, service.clock.now_s())[:MOST_TRIES]:
+            try:
+                delivery = task_scheduler.claim(service, token, task_id, advice.why_task)
+            except LostRace:
+                service.count(pool, "lost_race")
+                service.view.forget_pending(task_id)
+                continue
+            except errors.Contention:
+                service.count(pool, "contention")
+                continue
+            service.count(pool, "claimed")
+            return delivery
+    if advice.background is None:
+        if advice.refused is not None:
+            service.count(pool, f"refused.{advice.refused.gate.value}")
+        return None
+    try:
+        delivery = prewarm_gate.claim_background(service, token, pool, advice.background, plan)
+    except prewarm_gate.GateRefused as refusal:
+        service.count(pool, f"refused.{refusal.refused.gate.value}")
+        service.view.note_refusal(token.bot, refusal.refused)
+        return None
+    except errors.Contention:
+        return None
+    service.count(pool, f"handed_out.{advice.background.purpose.value}")
+    return delivery
+
+
+def act(service: Service, pool: str, plan: model.PoolPlan) -> None:
+    """Carries out what a plan says about runs under way: stops for waiting tasks, ends of useless ones. Once per plan."""
+    if not service.view.first_to_act(pool, plan):
+        return
+    for wanted in plan.preempt:
+        try:
+            if task_scheduler.preempt(service, wanted):
+                service.count(pool, "preempted")
+                log.info("preempted", bot=wanted.bot, task=wanted.task_id, for_task=wanted.for_task)
+        except errors.PilotlightError as error:
+            log.warning("preempt failed", bot=wanted.bot, error=error.text)
+    for useless in plan.useless:
+        try:
+            task_scheduler.stop_background(service, useless.task_id, useless.n, useless.text)
+        except errors.PilotlightError as error:
+            log.warning("stop failed", bot=useless.bot, error=error.text)
+
+
+def _sleep(service: Service, token: Token, pool: str, advice: model.Advice | None) -> Answer:
+    if service.view.age_s() > STORE_GONE_AFTER_S:
+        return Answer(token, sleep_s=service.rng.uniform(5.0, 15.0))
+    thresholds = service.config.thresholds(pool)
+    planned_s = advice.sleep_s if advice is not None else thresholds.sleep_max_s / 4
+    sleep_s = cadence.bounded(cadence.jittered(planned_s, service.rng.random()), thresholds)
+    service.view.saw_poll(token.bot, service.clock.now_s() + sleep_s, held=False)
+    return Answer(token, sleep_s=sleep_s)
