@@ -77,6 +77,8 @@ class Slot:
     by_spec: str = ""
     part: str = ""
     """`family@generation` of which a run that did not finish left a part here; presence alone is then no warmth."""
+    owes_clean_up: bool = False
+    """WARMING or IN_USE began on a dirty slot: unless the run cleans it, it is dirty again afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
