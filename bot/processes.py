@@ -92,9 +92,9 @@ def kill_leftover(pid: int | None, mark: str, run_id: str, within_s: float = 5.0
     while time.monotonic() < until:
         alive = set(_carriers(run_id))
         if pid and mark and start_mark(pid) == mark:
-            kill_group(pid)
             if not _is_zombie(pid):
                 alive.add(pid)
+            kill_group(pid)
         for other in alive:
             _kill(other)
         if not alive:
