@@ -19,6 +19,7 @@ from server.records.config import ConfigRevision
 
 if TYPE_CHECKING:
     from server.policy.model import Thresholds
+    from server.records.config import Latest
     from server.service import Service
 
 __all__ = ["Config", "ConfigHolder", "PoolConfig", "SavedConfig", "parse"]
@@ -95,9 +96,7 @@ def parse(body: Any, *, lenient: bool = False) -> Config:
 
 
 def _known(values: dict[str, Any], lenient: bool) -> dict[str, Any]:
-    if not lenient:
-        return values
-    return {name: value for name, value in values.items() if name in PoolConfig.model_fields}
+    return documents.known_only(PoolConfig, values) if lenient else values
 
 
 class ConfigHolder:
@@ -126,16 +125,16 @@ class ConfigHolder:
         """The part of a pool's settings that the policy reads."""
         return self.pool(name).thresholds()
 
-    def refresh(self, service: Service) -> latest.Head:
+    def refresh(self, service: Service, record: Latest | None = None) -> latest.Head:
         """Takes up a newer revision: one look-up, one more when there is one. Answers with all heads.
 
-        A revision that this version cannot read is left aside, and `problem` says so: a bad config must not stop real
-        work.
+        With `record` the caller has looked the heads up already. A revision that this version cannot read is left
+        aside, and `problem` says so: a bad config must not stop real work.
 
         Raises:
             StoreUnavailable: the store cannot be reached; the config in use stays.
         """
-        head = latest.read(service)
+        head = latest.read(service) if record is None else latest.head_of(record)
         if head.config_revision != self.revision and head.config_revision:
             self._take(service, head.config_revision)
         return head

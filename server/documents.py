@@ -167,6 +167,21 @@ def checked(model: type[Model], value: Any, path: str = "") -> Model:
     return found
 
 
+def known_only(model: type[BaseModel], value: Any) -> Any:
+    """The value without the names that the model does not have, as deep as its models go."""
+    if not isinstance(value, Mapping):
+        return value
+    found = {}
+    for name, field in model.model_fields.items():
+        if name in value:
+            found[name] = known_only(kind, value[name]) if (kind := _model_in(field.annotation)) else value[name]
+    return found
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
 def attempted(model: type[Model], value: Any, path: str = "") -> tuple[Model | None, dict[str, str]]:
     """The value as a model, or None and what is wrong, by field path."""
     try:
@@ -184,7 +199,7 @@ def _path(prefix: str, location: Iterable[int | str]) -> str:
         if isinstance(part, int):
             path += f"[{part}]"
         elif part != "[key]":
-            path += f".{part}" if path else part
+            path += f".{part}" if path else str(part)
     return path
 
 
@@ -248,8 +263,8 @@ def _meant(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
 def _names(model: type[BaseModel]) -> list[str]:
     names = list(model.model_fields)
     for field in model.model_fields.values():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            names += _names(field.annotation)
+        if kind := _model_in(field.annotation):
+            names += _names(kind)
     return names
 
 

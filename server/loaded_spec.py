@@ -1,0 +1,152 @@
+"""A spec as processes hold it: head, current revision, and what the policy and real tasks make of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from server import errors, spec_body
+from server.policy.model import Purpose, Wish
+from server.policy.model import Spec as PolicySpec
+from server.spec_body import SpecBody
+
+if TYPE_CHECKING:
+    from server.pool_config import PoolConfig
+    from server.records.spec import Spec, SpecRevision
+    from server.task_properties import Properties
+
+ACTIVE, PAUSED, RETIRED = "active", "paused", "retired"
+MOST_WISHES = 16
+TAG = "warm:"
+"""Beginning of a task's tag that names a state: `warm:FAMILY` or `warm:FAMILY@GENERATION`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSpec:
+    """A family's head and its current revision.
+
+    `generations` is the registry, oldest first: {generation, sequence, revision, at_s}. `colour` is 8 × pattern + hue.
+    """
+
+    family: str
+    pool: str
+    state: str
+    state_why: str
+    revision: int
+    generation: str
+    generations: tuple[Mapping[str, Any], ...]
+    colour: int
+    letters: str
+    changed_s: float
+    body: SpecBody
+    policy: PolicySpec
+    properties: Properties
+
+    @property
+    def policy_pool(self) -> str:
+        """The pool whose plan it belongs to."""
+        return self.pool
+
+    def slice_record(self, now_s: float, config: PoolConfig | None = None) -> dict[str, Any]:
+        """Its task as a slice, as records keep it; `config` bounds what was saved under another one."""
+        properties = self.properties
+        if config:
+            bounded = {
+                "grace_period_secs": min(properties.grace_period_secs, int(config.max_background_grace_s)),
+                "execution_timeout_secs": min(properties.execution_timeout_secs, int(config.max_background_run_s)),
+            }
+            properties = properties.model_copy(update=bounded)
+        return {
+            "properties": properties.model_dump(mode="json", exclude_defaults=True),
+            "dimensions": properties.requirement(),
+            "wishes": [],
+            "expiration_s": 0,
+            "deadline_s": now_s,
+            "wait_for_capacity": False,
+        }
+
+
+def loaded(head: Spec, revision: SpecRevision | None) -> LoadedSpec:
+    """A head with its revision.
+
+    Raises:
+        FailedPrecondition: the revision is missing, or was saved by another version and breaks a rule of this one.
+    """
+    family = str(head.key.id())
+    if revision is None:
+        raise errors.FailedPrecondition(f"revision {head.revision} of {family} is missing")
+    try:
+        body, properties = spec_body.stored(revision.body)
+    except errors.FieldErrors as error:
+        raise errors.FailedPrecondition(f"this version cannot read {family}: {error.text}") from error
+    return LoadedSpec(
+        family=family,
+        pool=head.pool,
+        state=head.state,
+        state_why=head.state_why,
+        revision=head.revision,
+        generation=head.generation,
+        generations=tuple(head.generations),
+        colour=head.colour,
+        letters=head.letters,
+        changed_s=head.changed_s,
+        body=body,
+        policy=to_policy(head, body),
+        properties=properties,
+    )
+
+
+def to_policy(head: Spec, body: SpecBody) -> PolicySpec:
+    """What the policy sees of a spec; inactive while paused or retired."""
+    return PolicySpec(
+        family=body.family,
+        generation=body.generation,
+        revision=head.revision,
+        slot=body.slot,
+        dimensions=(("pool", (body.pool,)), *((key, tuple(values)) for key, values in body.dimensions.items())),
+        sequence=_sequence(head, body.generation),
+        active=head.state == ACTIVE,
+        purpose=Purpose.CLEAN if body.purpose == "clean" else Purpose.FORECAST,
+        cold_cost_s=body.cold_cost_s,
+        warm_cost_s=body.warm_cost_s,
+        run_s=body.run_s,
+        fresh_for_s=body.fresh_for_s,
+        expected_per_h=body.expected_per_h,
+        resumable=body.resumable,
+        max_running=body.max_running,
+        run_cost_s=body.run_cost_s,
+        may_serve_on_demand=body.purpose == "prewarm",
+    )
+
+
+def wishes_of(specs: Mapping[str, LoadedSpec], properties: Properties, tags: Iterable[str]) -> tuple[Wish, ...]:
+    """The warm states that a real task wants, those of its tags first.
+
+    By its tags `warm:FAMILY[@GENERATION]`, which need no spec and decide the generation of their family; then by the
+    specs of its pool: a dimension that names a generation's own, a named cache, a tag that the spec serves.
+    """
+    tags = list(tags)
+    found: dict[str, Wish] = {}
+    for tag in tags:
+        family, _, generation = tag.removeprefix(TAG).partition("@")
+        named = tag.startswith(TAG) and spec_body.is_family(family)
+        if named and (not generation or spec_body.is_generation(generation)):
+            found[family] = Wish(family, generation)
+    given = set(tags)
+    caches = {cache.name for cache in properties.caches}
+    pairs = {f"{key}:{alternatives[0]}" for key, alternatives in properties.requirement() if len(alternatives) == 1}
+    pool = properties.pool()
+    for spec in specs.values():
+        if spec.family in found or spec.pool != pool or spec.state == RETIRED:
+            continue
+        if spec.body.makes.dimension in pairs:
+            found[spec.family] = Wish(spec.family, spec.generation)
+        elif caches & spec.body.served_caches() or not given.isdisjoint(spec.body.serves.tags):
+            found[spec.family] = Wish(spec.family)
+    return tuple(found.values())[:MOST_WISHES]
+
+
+def _sequence(head: Spec, generation: str) -> int:
+    """Place of a generation in its family's order; the last registration counts."""
+    return max((entry["sequence"] for entry in head.generations if entry["generation"] == generation), default=0)
