@@ -20,7 +20,9 @@ from google.cloud import ndb
 from google.cloud.datastore_v1.types import datastore as types
 from google.cloud.datastore_v1.types import entity as entity_types
 from google.cloud.datastore_v1.types import query as query_types
+from google.protobuf.message import DecodeError
 
+from server import errors
 from server.store import encoding, expiry, queries
 from server.store.indexes import CompositeIndexes, Index, Row, rows, rows_in
 from server.store.queries import Plan, unimplemented
@@ -91,6 +93,8 @@ class Method:
         """Runs the call in this thread."""
         try:
             return Answer(self.run(request))
+        except DecodeError as error:
+            return Answer(error=errors.StoreCorrupt(f"a record of the store is damaged: {error}; restore a backup"))
         except Exception as error:
             return Answer(error=error)
 
@@ -128,11 +132,6 @@ class EmbeddedStub:
             return 0, False
         deleted = self.storage.delete_all(keys, lambda stored: expiry.past(_parse(stored), ranges), self._rows_of)
         return deleted, len(keys) == batch
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        unimplemented(f"the call {name}")
 
     def _begin_transaction(self, request: Any) -> Any:
         options = types.BeginTransactionRequest.pb(request).transaction_options

@@ -31,6 +31,11 @@ class CountingStub:
         self.run_query = _Method(stub.run_query, ops, _count_query)
         self.allocate_ids = _Method(stub.allocate_ids, ops)
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise errors.Unimplemented(f"the store does not implement the call {name}")
+
 
 class _Method:
     def __init__(
