@@ -1,0 +1,75 @@
+"""How long a request's body may be, by route, and JSON out of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from flask import Flask, Request, request
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from server import errors
+
+MIB = 1024 * 1024
+DEFAULT_LIMIT_BYTES = MIB
+LIMITS_BYTES = (("/prpc/", 32 * MIB),)
+"""Prefixes of paths with a limit of their own; everything else (bot API, specs, forms) has the default."""
+
+
+class UnsupportedMediaType(errors.InvalidArgument):
+    """The body is not in a form that the route reads."""
+
+    http_status = 415
+
+
+def limit_of(path: str) -> int:
+    """The most bytes that a body sent to `path` may have."""
+    return next((limit for prefix, limit in LIMITS_BYTES if path.startswith(prefix)), DEFAULT_LIMIT_BYTES)
+
+
+def too_large(path: str) -> errors.TooLarge:
+    """The error that states the limit."""
+    return errors.TooLarge(f"the body is longer than {limit_of(path)} bytes, which is the limit for {path[:200]}")
+
+
+def read_json(asked: Request) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises:
+        UnsupportedMediaType: the Content-Type is not application/json. (Pages of other sites can send any other type
+            without asking first.)
+        TooLarge: it is beyond the route's limit.
+        InvalidArgument: it is not JSON, or JSON of something else than an object.
+    """
+    if asked.mimetype != "application/json":
+        raise UnsupportedMediaType(f"Content-Type is {asked.mimetype[:100]!r}; send application/json")
+    try:
+        body = asked.get_data(cache=False)
+    except RequestEntityTooLarge as error:
+        raise too_large(asked.path) from error
+    except ClientDisconnected as error:
+        raise errors.InvalidArgument("the body ended before its announced length") from error
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise errors.InvalidArgument(f"the body is not valid JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise errors.InvalidArgument(f"the body is a JSON {_json_name(found)}, not an object")
+    return found
+
+
+def init_app(app: Flask) -> None:
+    """Holds every request to the limit of its route; a body announced as longer is refused unread."""
+
+    @app.before_request
+    def hold_to_limit() -> None:
+        limit = limit_of(request.path)
+        request.max_content_length = limit
+        request.max_form_memory_size = limit
+        if (request.content_length or 0) > limit and not request.path.startswith("/prpc/"):
+            raise too_large(request.path)  # pRPC says it in its own protocol
+
+
+def _json_name(value: object) -> str:
+    names: dict[type, str] = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    return names.get(type(value), "null")
