@@ -86,8 +86,9 @@ def lock_generation(folder: Path | str, *, wait_for_workers_s: float = 10.0, clo
                 pid = before.get("pid")
                 raise FolderInUse(f"workers of process {pid or '(unknown)'} still serve the data folder {folder}", pid)
             clock.sleep(_LOOK_AGAIN_S)
-    found = Generation(file, before.get("generation", 0) + 1, os.getpid())
-    _write(file, {"pid": found.pid, "generation": found.number})
+        found = Generation(file, before.get("generation", 0) + 1, os.getpid())
+        # Said before the workers' lock is given up, or a late worker of the generation before could still get in.
+        _write(file, {"pid": found.pid, "generation": found.number})
     return found
 
 
