@@ -22,6 +22,7 @@ class Head:
     stopped: bool = False
     stopped_by: str = ""
     stopped_since_s: float = 0.0
+    stopped_why: str = ""
     switch_epoch: int = 0
 
 
@@ -38,6 +39,7 @@ def head_of(latest: Latest) -> Head:
         stopped=latest.stopped,
         stopped_by=latest.stopped_by,
         stopped_since_s=latest.stopped_since_s,
+        stopped_why=latest.stopped_why,
         switch_epoch=latest.switch_epoch,
     )
 

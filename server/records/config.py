@@ -15,6 +15,7 @@ class Latest(Record):
     stopped = Flag()
     stopped_by = Text()
     stopped_since_s = Seconds()
+    stopped_why = Text()
     switch_epoch = Int()
 
 
