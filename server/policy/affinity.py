@@ -64,10 +64,11 @@ class _Candidates:
     def _by_wish(self) -> dict[Wish, list[Bot]]:
         """Who is warm for what: fresh copies first, then held polls, then where least else is lost, then soonest."""
         found: dict[Wish, list[tuple[bool, bool, int, float, str]]] = defaultdict(list)
+        wanted = {family for family, _ in self._fleet.wished}
         for bot in self._fleet.idle:
-            held_late, poll_s, name = self._fleet.poll_order(bot)
             for slot_name, slot in bot.slots.items():
-                if slot.phase in HOLDING:
+                if slot.family in wanted and slot.phase in HOLDING:
+                    held_late, poll_s, name = self._fleet.poll_order(bot)
                     others_s = self._stock.bot_worth_s(bot.id) - self._stock.slot_worth_s(bot.id, slot_name)
                     key = (slot.phase is Phase.STALE, held_late, round(others_s), poll_s, name)
                     found[Wish(slot.family, slot.generation)].append(key)
@@ -130,7 +131,7 @@ def dispatch(fleet: Fleet, stock: Stock) -> Dispatch:
     now_s = fleet.view.now_s
     waiting = [task for task in fleet.view.pending if not 0.0 < task.expires_s <= now_s]
     result = Dispatch(order=sorted(waiting, key=lambda task: (task.priority, task.created_s, task.id)))
-    if not fleet.idle:
+    if not fleet.idle or not result.order:
         return result
     candidates = _Candidates(fleet, stock, result.by_bot)
     _give_freed_bots(fleet, result)

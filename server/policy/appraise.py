@@ -19,12 +19,13 @@ class Appraiser:
     def __init__(self, fleet: Fleet, stock: Stock, levels: Levels) -> None:
         self._stock, self._levels = stock, levels
         families = fleet.view.demand
-        means = (sum(d.rates_per_s.values()) / len(d.rates_per_s) for d in families.values() if d.rates_per_s)
-        self._arrivals_per_s = sum(means)
+        self._arrivals_per_s = {
+            family: sum(d.rates_per_s.values()) / len(d.rates_per_s) for family, d in families.items() if d.rates_per_s
+        }
+        self._all_arrivals_per_s = sum(self._arrivals_per_s.values())
         lengths = [d.duration_s for d in families.values() if d.duration_s]
         self._task_s = sum(lengths) / len(lengths) if lengths else DEFAULT_DURATION_S
         self._busy = len(fleet.real)
-        self._risks: dict[tuple[float, int], float] = {}
         self._texts: dict[tuple[str, int, float, float], Value] = {}
 
     def moved(self) -> None:
@@ -34,6 +35,11 @@ class Appraiser:
     def net(self, spec: Spec, displaced_s: float) -> float:
         """The net value as a share of the cold cost: what is compared with the pool's threshold."""
         return self._terms(spec, displaced_s)[-1]
+
+    def displaced(self, spec: Spec, displaced_s: float) -> float:
+        """What a displaced state takes off the net value."""
+        cold_s = self._stock.cold_s(spec.family)
+        return displaced_s / cold_s if cold_s > 0 else 0.0
 
     def value(self, spec: Spec, bot: Bot) -> Value:
         """The whole value, with its words."""
@@ -61,12 +67,10 @@ class Appraiser:
         return probability, saved_s, risk_s, net
 
     def _risk_s(self, spec: Spec) -> float:
-        """P(more real tasks come during the run than there will be other idle bots) × the delay of a preemption."""
-        spare = max(0, self._levels.idle_left - 1)
-        key = spec.run_s, spare
-        found = self._risks.get(key)
-        if found is None:
-            freed = int(self._busy * min(1.0, spec.run_s / self._task_s))
-            found = needed_soon(self._arrivals_per_s * spec.run_s, spare + freed) * PREEMPTION_DELAY_S
-            self._risks[key] = found
-        return found
+        """P(more real tasks come during the run than there will be other idle bots) × the delay of a preemption.
+
+        Tasks that want this very state do not count: they are what the run is for.
+        """
+        spare = max(0, self._levels.idle_left - 1) + int(self._busy * min(1.0, spec.run_s / self._task_s))
+        others_per_s = self._all_arrivals_per_s - self._arrivals_per_s.get(spec.family, 0.0)
+        return needed_soon(others_per_s * spec.run_s, spare) * PREEMPTION_DELAY_S

@@ -7,11 +7,11 @@ same state worth less. So several families find their balance by themselves.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
 
 from server.policy import gates
 from server.policy.affinity import Dispatch
 from server.policy.appraise import Appraiser
+from server.policy.dimensions import Requirement
 from server.policy.fleet import HOLDING, Fleet, State
 from server.policy.levels import Levels
 from server.policy.model import Bot, HandOut, Phase, Purpose, Spec
@@ -35,13 +35,19 @@ class Background:
         self.hand_outs: dict[str, HandOut] = {}
         self.bets = {spec.family: spec for spec in fleet.specs.values() if self._may_bet(spec)}
         self._free = [bot for bot in fleet.idle if bot.id not in assigned.by_bot]
+        self._ready = [bot for bot in self._free if self._is_ready(bot)]
         self._orders: dict[str, list[Bot]] = {}
-        self._cursors: dict[str, Iterator[Bot]] = {}
-        self._heads: dict[str, Bot] = {}
+        self._queues: dict[tuple[Requirement, str], list[Bot]] = {}
 
     def _may_bet(self, spec: Spec) -> bool:
         is_bet = spec.purpose not in (Purpose.CLEAN, Purpose.REAL)
         return spec.active and is_bet and (spec.family, spec.generation) not in self._superseded
+
+    def _is_ready(self, bot: Bot) -> bool:
+        """Whether the bot may be bet on at all: nothing waits for it, and no slot of it is dirty or in doubt."""
+        if self._levels.pending_for(bot) or any(slot.phase in _BLOCKED for slot in bot.slots.values()):
+            return False
+        return gates.bot_gate(bot, None, self._view.thresholds, self._view.now_s).passed
 
     def decide(self) -> None:
         """Places the clean-ups, then the bets."""
@@ -92,45 +98,44 @@ class Background:
         )
 
     def _push(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
-        if self.appraiser.net(spec, 0.0) < self._view.thresholds.value_threshold:
+        gross = self.appraiser.net(spec, 0.0)
+        if gross < self._view.thresholds.value_threshold:
             return
         bot = self._best_bot(spec)
         if bot is not None:
-            net = self.appraiser.net(spec, self._stock.slot_worth_s(bot.id, spec.slot))
+            net = gross - self.appraiser.displaced(spec, self._stock.slot_worth_s(bot.id, spec.slot))
             if net >= self._view.thresholds.value_threshold:
                 heapq.heappush(heap, (-net, spec.family, bot.id))
 
     def _best_bot(self, spec: Spec) -> Bot | None:
         """The eligible bot that loses least in the spec's slot."""
-        head = self._heads.get(spec.family)
-        if head is not None and head.id not in self.hand_outs:
-            return head
-        cursor = self._cursors.get(spec.family)
-        if cursor is None:
-            cursor = self._cursors[spec.family] = iter(self._by_loss(spec.slot))
-        for bot in cursor:
-            if self._eligible(bot, spec):
-                self._heads[spec.family] = bot
+        queue = self._queue(spec)
+        while queue and queue[-1].id in self.hand_outs:
+            queue.pop()
+        for bot in reversed(queue):
+            waits = bot.backoff_until_s.get(spec.family, 0.0) > self._view.now_s
+            if bot.id not in self.hand_outs and not waits and not self.holds(bot, spec):
                 return bot
-        self._heads.pop(spec.family, None)
         return None
 
-    def _by_loss(self, slot: str) -> list[Bot]:
-        found = self._orders.get(slot)
-        if found is None:
-            stock, poll_order = self._stock, self._fleet.poll_order
-            found = self._orders[slot] = sorted(
-                (bot for bot in self._free if self._levels.pending_for(bot) == 0),
-                key=lambda bot: (stock.slot_worth_s(bot.id, slot), stock.bot_worth_s(bot.id), poll_order(bot)),
-            )
-        return found
+    def _queue(self, spec: Spec) -> list[Bot]:
+        """The ready bots that fit the spec, the one that loses least last; shared by specs for like bots and slot."""
+        key = spec.dimensions, spec.slot
+        queue = self._queues.get(key)
+        if queue is None:
+            order = self._orders.get(spec.slot)
+            if order is None:
+                order = self._orders[spec.slot] = self._by_loss(spec.slot)
+            queue = self._queues[key] = self._fleet.fitting(spec.dimensions, order)
+        return queue
 
-    def _eligible(self, bot: Bot, spec: Spec) -> bool:
-        if bot.id in self.hand_outs or not self._fleet.fits.fits(spec.dimensions, bot.id):
-            return False
-        if any(slot.phase in _BLOCKED for slot in bot.slots.values()) or self.holds(bot, spec):
-            return False
-        return gates.bot_gate(bot, spec, self._view.thresholds, self._view.now_s).passed
+    def _by_loss(self, slot: str) -> list[Bot]:
+        stock, poll_order = self._stock, self._fleet.poll_order
+        return sorted(
+            self._ready,
+            key=lambda bot: (stock.slot_worth_s(bot.id, slot), stock.bot_worth_s(bot.id), poll_order(bot)),
+            reverse=True,
+        )
 
     def holds(self, bot: Bot, spec: Spec) -> bool:
         """Whether the bot has the spec's state already, and fresh."""

@@ -11,6 +11,8 @@ from server.policy.fleet import Fleet
 from server.policy.model import Bot, GateCheck, Purpose, Spec
 from server.policy.utilization import hysteresis, utilization
 
+_SpecChecks = tuple[GateCheck, list[GateCheck], list[GateCheck]]
+
 
 class Levels:
     """Counts per group of like bots and in all. `hand_out()` moves them: every hand-out of a plan counts at once."""
@@ -24,6 +26,7 @@ class Levels:
         for bot in fleet.idle:
             side = self._real if bot.id in assigned.by_bot else self._idle
             side[group_of[bot.id]] += 1
+        self._known: dict[str, _SpecChecks] = {}
         self._pending: Counter[int] = Counter()
         self._pending_by_id: dict[Requirement, int] = {}
         waiting = self._count_pending(assigned)
@@ -66,6 +69,7 @@ class Levels:
         self.running_all += 1
         self.running[spec.family] += 1
         self._recent += 1
+        self._known.clear()
 
     def switch_check(self, spec: Spec | None = None) -> GateCheck:
         """Gate 1, but for shadow mode."""
@@ -107,13 +111,25 @@ class Levels:
 
     def checks(self, bot: Bot, spec: Spec | None) -> list[GateCheck]:
         """All gates for one bot and spec, in the model's order; for a clean-up those that hold back what is owed."""
-        view = self.view
-        owed = spec is not None and spec.purpose is Purpose.CLEAN
-        found = [self.switch_check(spec), gates.pending_gate(bot.id, self.pending_for(bot))]
-        if not owed:
-            found += [self.utilization_check(spec), self.reserve_check(spec)]
-            found += [self.shares_check(spec)] if spec is not None else []
-        found.append(gates.bot_gate(bot, spec, view.thresholds, view.now_s))
-        found += [gates.breaker_gate(spec, view.gate)] if spec is not None else []
-        found.append(self.view_check())
-        return found if owed else [*found, self.ledger_check()]
+        first, middle, last = self._spec_checks(spec)
+        return [
+            first,
+            gates.pending_gate(bot.id, self.pending_for(bot)),
+            *middle,
+            gates.bot_gate(bot, spec, self.view.thresholds, self.view.now_s),
+            *last,
+        ]
+
+    def _spec_checks(self, spec: Spec | None) -> _SpecChecks:
+        """The gates that are the same for all bots: gate 1, those before the bot's own, those after it."""
+        key = spec.family if spec is not None else ""
+        found = self._known.get(key)
+        if found is None:
+            owed = spec is not None and spec.purpose is Purpose.CLEAN
+            middle = [] if owed else [self.utilization_check(spec), self.reserve_check(spec)]
+            last = [self.view_check()] if owed else [self.view_check(), self.ledger_check()]
+            if spec is not None:
+                middle += [] if owed else [self.shares_check(spec)]
+                last.insert(0, gates.breaker_gate(spec, self.view.gate))
+            found = self._known[key] = self.switch_check(spec), middle, last
+        return found

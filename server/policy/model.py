@@ -197,7 +197,7 @@ class Demand:
     warm_cost_s: float | None = None
     duration_s: float | None = None
     first_arrival_s: float = 0.0
-    """When a real task first wanted it: the order FIRST_SEEN of generations."""
+    """When a real task first wanted it, ever: the order FIRST_SEEN rests on it, so it must outlive the rates."""
     observed_s: float = 0.0
     """For how long arrivals have been watched; the spec's own guess fades as it grows."""
 

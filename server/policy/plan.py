@@ -10,7 +10,7 @@ from server.policy.fleet import Fleet
 from server.policy.gates import reserve_size
 from server.policy.levels import Levels
 from server.policy.model import Advice, PendingTask, PoolPlan, PoolView
-from server.policy.order import superseded
+from server.policy.order import superseded_states
 from server.policy.stock import Stock
 
 
@@ -23,7 +23,7 @@ def plan(view: PoolView) -> PoolPlan:
     fleet = Fleet(view)
     stock = Stock(fleet)
     assigned = affinity.dispatch(fleet, stock)
-    outdated = superseded(fleet)
+    outdated = superseded_states(fleet)
     levels = Levels(fleet, assigned)
     background = Background(fleet, stock, assigned, levels, outdated)
     background.decide()

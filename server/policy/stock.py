@@ -32,6 +32,7 @@ class Stock:
         self._warming: dict[State, int] = defaultdict(int)
         self._busy: dict[State, int] = defaultdict(int)
         self._curves: dict[State, Curve] = {}
+        self._saved_s: dict[str, float] = {}
         self._held_states = 0
         self._count_running()
         self._slot_worth_s: dict[tuple[str, str], float] = {}
@@ -92,7 +93,10 @@ class Stock:
 
     def saved_s(self, family: str) -> float:
         """Seconds that a real task gains on a warm bot, never below 0."""
-        return max(0.0, self.cold_s(family) - self.warm_s(family))
+        found = self._saved_s.get(family)
+        if found is None:
+            found = self._saved_s[family] = max(0.0, self.cold_s(family) - self.warm_s(family))
+        return found
 
     def rates_per_s(self, state: State) -> list[float]:
         """Expected arrivals for one generation, one rate per memory.

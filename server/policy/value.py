@@ -112,14 +112,12 @@ def residence_s(states: int, put_per_s: float, cold_s: float, fresh_for_s: float
 
 def needed_soon(arrivals: float, spare: int) -> float:
     """Probability that more than `spare` tasks come when `arrivals` are expected (Poisson)."""
-    if arrivals <= 0:
+    if arrivals <= 1e-12 or spare > arrivals + 8.0 * math.sqrt(arrivals) + 8.0:
         return 0.0
-    if arrivals > 500:
+    if arrivals > 30:
         return 0.5 * math.erfc((spare + 0.5 - arrivals) / math.sqrt(2 * arrivals))
     term = below = math.exp(-arrivals)
     for number in range(1, spare + 1):
         term *= arrivals / number
         below += term
-        if number > arrivals and term < NEGLIGIBLE:
-            break
     return max(0.0, 1.0 - below)
