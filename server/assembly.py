@@ -17,6 +17,7 @@ from server.service import Service
 from server.settings import Settings
 from server.store.client import Store
 from server.sweep_schedule import SweepSchedule
+from server.task_update import Started
 from server.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def build(
         process_id=process_id or process_guard.new_process_id(settings.generation),
     )
     service.config = ConfigHolder()
+    service.started = Started()
     service.sessions = SessionSigner(service)
     service.pages = ProcessPages(service)
     service.view = FleetView(service)

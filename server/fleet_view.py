@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.cloud import ndb
 
-from server import bot_warmth, errors, prewarm_spec
+from server import bot_warmth, errors, ledger, prewarm_spec
 from server.policy import model
 from server.policy import plan as policy_plan
 from server.latest import Head
@@ -421,6 +421,7 @@ class FleetView:
         """All that the policy needs to know of the pool, now."""
         service = self._service
         demand, generation_demand = service.pages.demand(pool, service.clock.now_s(), self._families(pool))
+        demand = {family: self._with_costs(family, known) for family, known in demand.items()}
         return model.PoolView(
             pool=pool,
             now_s=service.clock.now_s(),
@@ -434,6 +435,14 @@ class FleetView:
             gate=self.gate(pool),
             config_revision=service.config.revision,
         )
+
+    def _with_costs(self, family: str, known: model.Demand) -> model.Demand:
+        """Pages hold lengths of whole runs; the policy wants what being cold costs."""
+        spec = self._specs.get(family)
+        if spec is None or known.cold_cost_s is None or known.warm_cost_s is None:
+            return replace(known, cold_cost_s=None, warm_cost_s=None)
+        cold_s, warm_s = ledger.costs(spec.policy.cold_cost_s, spec.policy.warm_cost_s, known)
+        return replace(known, cold_cost_s=cold_s, warm_cost_s=warm_s)
 
     def _families(self, pool: str) -> list[str]:
         return [family for family, spec in self._specs.items() if spec.policy_pool == pool]

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from server import errors
+from server import errors, ledger
 
 if TYPE_CHECKING:
     from server.bot_session import SessionSigner
@@ -47,6 +47,7 @@ class Service:
         """After a commit: this process's view takes in what was read or written, and held polls look again."""
         self.view.apply([record for record in (touched.bot, touched.queue, touched.gate) if record is not None])
         if touched.changed:
+            ledger.book(self, touched)
             self.wakeup.notify()
 
     def note_new_task(self, queue: TaskToRun) -> None:

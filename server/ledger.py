@@ -1,0 +1,81 @@
+"""The ledger: what background work cost, what it saved, what was never used; and what real runs teach about costs.
+
+Called after a transition has committed, so that a retried transaction counts once. A process that dies in between loses
+one entry of the ledger, never a task.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from server.records import task
+from server.records.task import TaskResult
+
+if TYPE_CHECKING:
+    from server.service import Service
+    from server.task_transition import Touched
+
+
+def book(service: Service, touched: Touched) -> None:
+    """Books what a committed transition means."""
+    result = touched.result
+    if result is None or not touched.changed:
+        return
+    if touched.started_from_offer and not result.purpose:
+        _started(service, result)
+    elif touched.outcome and result.started_s:
+        (_background_ended if result.purpose else _real_ended)(service, result, touched.outcome)
+
+
+def _started(service: Service, result: TaskResult) -> None:
+    """A real task began: on a bot that a spec had warmed, that spec has saved the difference of cold and warm."""
+    now_s = service.clock.now_s()
+    demand, _ = service.pages.demand(result.pool, now_s)
+    for family, was in result.warm_at_start.items():
+        service.count(result.pool, f"{family}/{'warm' if was['warm'] else 'cold'}_starts")
+        if was["warm"] and was["by_spec"]:
+            if was["first_use"]:
+                service.count(result.pool, f"{family}/used")
+            spec = service.view.specs().get(family)
+            if spec is not None:
+                cold_s, warm_s = costs(spec.policy.cold_cost_s, spec.policy.warm_cost_s, demand.get(family))
+                service.pages.saved(result.pool, family, max(0.0, cold_s - warm_s), now_s)
+                service.count(result.pool, f"{family}/saved_s", max(0.0, cold_s - warm_s))
+
+
+def costs(prior_cold_s: float, prior_warm_s: float, known: object) -> tuple[float, float]:
+    """Cold and warm cost of a family: measured once both kinds of run were seen, the spec's word until then.
+
+    Only lengths of whole runs are measured; their difference is what being cold costs.
+    """
+    cold_s, warm_s = getattr(known, "cold_cost_s", None), getattr(known, "warm_cost_s", None)
+    if cold_s is None or warm_s is None:
+        return prior_cold_s, prior_warm_s
+    return max(0.0, cold_s - warm_s) + prior_warm_s, prior_warm_s
+
+
+def _background_ended(service: Service, result: TaskResult, outcome: str) -> None:
+    now_s = service.clock.now_s()
+    ran_s = max(0.0, now_s - result.started_s)
+    family = result.spec_family
+    service.pages.spent(result.pool, family, ran_s, now_s)
+    service.count(result.pool, f"{family}/background_s", ran_s)
+    done = outcome == task.COMPLETED and not result.failure
+    kind = "prewarms" if done else ("preempted" if outcome in (task.KILLED, task.CANCELED) else "failed")
+    service.count(result.pool, f"{family}/{kind}")
+
+
+def _real_ended(service: Service, result: TaskResult, outcome: str) -> None:
+    if outcome != task.COMPLETED or result.failure or result.duration_s is None:
+        return
+    now_s = service.clock.now_s()
+    for family, was in result.warm_at_start.items():
+        warm = was["warm"]
+        service.pages.observed(
+            result.pool,
+            family,
+            now_s,
+            warm_cost_s=result.duration_s if warm else None,
+            cold_cost_s=None if warm else result.duration_s,
+            duration_s=result.duration_s,
+        )
