@@ -293,8 +293,8 @@ def parse(body: Any, config: PoolConfig | Callable[[str], PoolConfig]) -> tuple[
     if task:
         properties, wrong_task = _properties(task, spec)
         wrong |= {path: text for path, text in wrong_task.items() if path not in wrong}
-    if task and spec:
-        wrong |= _beyond(task, config(spec.pool) if callable(config) else config)
+        pool = body.get("pool")
+        wrong |= _beyond(task, config(pool if isinstance(pool, str) else "") if callable(config) else config)
     if wrong or spec is None or properties is None:
         raise errors.FieldErrors(wrong)
     return spec, properties

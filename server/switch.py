@@ -53,11 +53,16 @@ def set_switch(service: Service, principal: Principal, stopped: bool, why: str =
         audit.write(service, principal, "switch.stop" if stopped else "switch.start", "prewarming", {"why": why})
 
     service.store.transaction(flip)
-    return spread(service, {})
+    return spread(service)
 
 
 @jobs.handler(SPREAD)
-def spread(service: Service, payload: Mapping[str, Any]) -> Head:
+def spread_again(service: Service, payload: Mapping[str, Any]) -> None:
+    """The job that was written with the first step."""
+    spread(service)
+
+
+def spread(service: Service) -> Head:
     """Sets the switch in every pool's gate as it is in the head record, and has the runs stopped. Idempotent."""
     head = latest.read(service)
     with service.store.context():

@@ -1,0 +1,328 @@
+"""Specs, config and stop switch as an API: JSON or YAML in, JSON out; a change names the revision that it is based on.
+
+The answer to GET carries the revision as ETag; PUT sends it back in If-Match (428 without, 412 when somebody else saved
+meanwhile, with what they saved). With `Accept: application/yaml` GET answers with the file alone, as PUT takes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+from flask import Blueprint, Request, Response, request
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from handlers import errors as error_answers
+from server import config, documents, errors, latest, prewarm_spec, switch
+from server.access import Permission, Principal
+from server.documents import Document, Whole
+
+if TYPE_CHECKING:
+    from server.loaded_spec import LoadedSpec
+    from server.service import Service
+
+Form = TypeVar("Form", bound=Document)
+
+ALL_POOLS = "*"
+"""Scope of what holds for every pool: callers that are confined to some pools have no permission for it."""
+MOST_LISTED = 100
+NOTE_LENGTH = config.NOTE_LENGTH
+
+
+class Why(Document):
+    """Body of pause, resume and retire."""
+
+    why: str = ""
+
+
+class RollBack(Document):
+    """Body of rollback: the revision to go back to."""
+
+    revision: Whole
+    why: str = ""
+
+
+class Switch(Document):
+    """Body of POST /switch."""
+
+    stopped: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that was let in."""
+
+    service: Service
+    principal: Principal
+    asked: Request
+
+    def body(self) -> dict[str, Any]:
+        """The mapping in the body, JSON or YAML by its Content-Type.
+
+        A type must be named: a page of another site can send a body without one unasked.
+        """
+        self.asked.max_content_length = documents.MAX_BYTES
+        try:
+            data = self.asked.get_data(cache=False)
+        except RequestEntityTooLarge as error:
+            raise errors.TooLarge(f"the body may have at most {documents.MAX_BYTES // 1024} KiB") from error
+        except ClientDisconnected as error:
+            raise errors.InvalidArgument("the body ended before its announced length") from error
+        return documents.load(data, self.asked.headers.get("Content-Type", ""))
+
+    def form(self, model: type[Form]) -> Form:
+        """The body as one of the small forms above."""
+        return documents.checked(model, self.body())
+
+    def base_revision(self) -> int:
+        """The revision that was edited, from If-Match."""
+        given = self.asked.headers.get("If-Match", "").strip()
+        if not given:
+            text = 'send the ETag of the revision that you edited as If-Match, such as "12"; nothing was changed'
+            raise errors.PreconditionRequired(text)
+        found = re.fullmatch(r'(?:W/)?"([0-9]{1,9})"|([0-9]{1,9})', given)
+        if not found:
+            raise errors.InvalidArgument(f"If-Match {given[:60]!r} is not the ETag of a revision", field="If-Match")
+        return int(found[1] or found[2])
+
+    def page(self) -> tuple[int, int | None]:
+        """How many revisions are asked for, and below which one."""
+        limit, before = self._number("limit", 20), self._number("before", None)
+        if not 1 <= (limit or 0) <= MOST_LISTED:
+            raise errors.InvalidArgument(f"limit must be 1 to {MOST_LISTED}", field="limit")
+        return limit or 0, before
+
+    def _number(self, name: str, default: int | None) -> int | None:
+        text = self.asked.args.get(name)
+        if text is None:
+            return default
+        if not re.fullmatch(r"[0-9]{1,9}", text):
+            raise errors.InvalidArgument(f"{name} must be a whole number", field=name)
+        return int(text)
+
+
+# ---- specs
+
+
+def list_specs(call: Call) -> Response:
+    """All specs that the caller may see."""
+    found = prewarm_spec.list_specs(call.service)
+    seen = [_shown(spec) for spec in found if call.principal.may(Permission.SPEC_VIEW, spec.pool)]
+    return _json({"specs": seen})
+
+
+def create_spec(call: Call) -> Response:
+    """Registers a family."""
+    body = call.body()
+    _require_pool_of(call, body)
+    spec = prewarm_spec.create(call.service, call.principal, body)
+    response = _spec(spec, 201)
+    response.headers["Location"] = f"/api/v1/specs/{spec.family}"
+    return response
+
+
+def get_spec(call: Call, family: str) -> Response:
+    """One spec, its current revision as ETag."""
+    spec = prewarm_spec.get_spec(call.service, family)
+    call.principal.require(Permission.SPEC_VIEW, spec.pool)
+    if _wants_yaml(call):
+        return _yaml(spec.body.model_dump(mode="json", exclude_defaults=True), spec.revision)
+    return _spec(spec)
+
+
+def put_spec(call: Call, family: str) -> Response:
+    """Saves a new revision."""
+    base_revision, body = call.base_revision(), call.body()
+    _allowed_to_edit(call, family)
+    _require_pool_of(call, body)
+    return _spec(prewarm_spec.edit(call.service, call.principal, family, body, base_revision))
+
+
+def pause_spec(call: Call, family: str) -> Response:
+    """No more prewarming by this spec until it is resumed."""
+    form = call.form(Why)
+    _allowed_to_edit(call, family)
+    return _spec(prewarm_spec.pause(call.service, call.principal, family, form.why))
+
+
+def resume_spec(call: Call, family: str) -> Response:
+    """Lets it go on."""
+    form = call.form(Why)
+    _allowed_to_edit(call, family)
+    return _spec(prewarm_spec.resume(call.service, call.principal, family, form.why))
+
+
+def retire_spec(call: Call, family: str) -> Response:
+    """Ends it."""
+    form = call.form(Why)
+    _allowed_to_edit(call, family)
+    return _spec(prewarm_spec.retire(call.service, call.principal, family, form.why))
+
+
+def roll_back_spec(call: Call, family: str) -> Response:
+    """Makes an earlier revision the current one, as a new revision."""
+    form = call.form(RollBack)
+    _allowed_to_edit(call, family)
+    return _spec(prewarm_spec.roll_back(call.service, call.principal, family, form.revision, form.why))
+
+
+def list_spec_revisions(call: Call, family: str) -> Response:
+    """Revisions, newest first; `?limit=` and `?before=`."""
+    limit, before = call.page()
+    call.principal.require(Permission.SPEC_VIEW, prewarm_spec.get_spec(call.service, family).pool)
+    found = prewarm_spec.revisions(call.service, family, limit, before)
+    return _json({"revisions": [asdict(saved) for saved in found]})
+
+
+# ---- config and switch
+
+
+def get_config(call: Call) -> Response:
+    """The newest config, its revision as ETag."""
+    revision = latest.read(call.service).config_revision
+    saved = config.get_revision(call.service, revision) if revision else config.SavedConfig(0, {}, "", "", 0.0)
+    return _config(call, saved)
+
+
+def put_config(call: Call) -> Response:
+    """Saves a new revision; `?note=` says why."""
+    base_revision, body = call.base_revision(), call.body()
+    note = call.asked.args.get("note", "")
+    return _config(call, config.save_config(call.service, call.principal, body, base_revision, note))
+
+
+def list_config_revisions(call: Call) -> Response:
+    """Revisions, newest first; `?limit=` and `?before=`."""
+    limit, before = call.page()
+    found = config.list_revisions(call.service, limit, before)
+    return _json({"revisions": [asdict(saved) for saved in found]})
+
+
+def get_switch(call: Call) -> Response:
+    """Whether prewarming is stopped, since when, by whom, why."""
+    return _switch(latest.read(call.service))
+
+
+def set_switch(call: Call) -> Response:
+    """Stops all prewarming, or lets it begin again."""
+    form = call.form(Switch)
+    return _switch(switch.set_switch(call.service, call.principal, form.stopped, form.why))
+
+
+ROUTES: tuple[tuple[str, str, Permission, str, Callable[..., Response]], ...] = (
+    ("GET", "/specs", Permission.SPEC_VIEW, "", list_specs),
+    ("POST", "/specs", Permission.SPEC_EDIT, "", create_spec),
+    ("GET", "/specs/<family>", Permission.SPEC_VIEW, "", get_spec),
+    ("PUT", "/specs/<family>", Permission.SPEC_EDIT, "", put_spec),
+    ("POST", "/specs/<family>/pause", Permission.SPEC_EDIT, "", pause_spec),
+    ("POST", "/specs/<family>/resume", Permission.SPEC_EDIT, "", resume_spec),
+    ("POST", "/specs/<family>/retire", Permission.SPEC_EDIT, "", retire_spec),
+    ("POST", "/specs/<family>/rollback", Permission.SPEC_EDIT, "", roll_back_spec),
+    ("GET", "/specs/<family>/revisions", Permission.SPEC_VIEW, "", list_spec_revisions),
+    ("GET", "/config", Permission.CONFIG_VIEW, "", get_config),
+    ("PUT", "/config", Permission.CONFIG_EDIT, ALL_POOLS, put_config),
+    ("GET", "/config/revisions", Permission.CONFIG_VIEW, "", list_config_revisions),
+    ("GET", "/switch", Permission.SPEC_VIEW, "", get_switch),
+    ("POST", "/switch", Permission.SWITCH, ALL_POOLS, set_switch),
+)
+"""Method, path, the permission that it takes, its scope, who answers. Specs ask again with the pool of the spec."""
+
+
+def make_blueprint(service: Service, authenticate: Callable[[Request], Principal]) -> Blueprint:
+    """The API below /api/v1; `authenticate` says who calls."""
+    api = Blueprint("prewarm_api", __name__, url_prefix="/api/v1")
+
+    def serve(permission: Permission, scope: str, answer: Callable[..., Response], **parts: str) -> Response:
+        principal = authenticate(request)
+        principal.require(permission, scope)
+        return answer(Call(service, principal, request), **parts)
+
+    for method, path, permission, scope, answer in ROUTES:
+        view = partial(serve, permission, scope, answer)
+        api.add_url_rule(path, endpoint=answer.__name__, view_func=view, methods=[method])
+    api.register_error_handler(errors.FieldErrors, _field_errors)
+    api.register_error_handler(errors.EditConflict, _conflict)
+    return api
+
+
+def _require_pool_of(call: Call, body: Mapping[str, Any]) -> None:
+    """Whoever is confined to pools saves specs of these only; a pool that is no text is refused as a field later."""
+    pool = body.get("pool")
+    call.principal.require(Permission.SPEC_EDIT, pool if isinstance(pool, str) and pool else ALL_POOLS)
+
+
+def _allowed_to_edit(call: Call, family: str) -> None:
+    call.principal.require(Permission.SPEC_EDIT, prewarm_spec.get_spec(call.service, family).pool)
+
+
+def _shown(spec: LoadedSpec) -> dict[str, Any]:
+    names = ("family", "pool", "state", "state_why", "revision", "generation", "generations", "colour", "letters")
+    shown = {name: getattr(spec, name) for name in names}
+    return {**shown, "changed_s": spec.changed_s, "body": spec.body.model_dump(mode="json")}
+
+
+def _spec(spec: LoadedSpec, status: int = 200) -> Response:
+    return _json(_shown(spec), status, revision=spec.revision)
+
+
+def _config(call: Call, saved: config.SavedConfig) -> Response:
+    body = config.parse(saved.body, lenient=True).body()
+    if _wants_yaml(call):
+        return _yaml(body, saved.revision)
+    return _json({**asdict(saved), "body": body}, revision=saved.revision)
+
+
+def _switch(head: latest.Head) -> Response:
+    return _json(
+        {
+            "stopped": head.stopped,
+            "by": head.stopped_by,
+            "since_s": head.stopped_since_s,
+            "why": head.stopped_why,
+            "epoch": head.switch_epoch,
+        }
+    )
+
+
+def _wants_yaml(call: Call) -> bool:
+    offered = ("application/json", *documents.YAML_TYPES)
+    return call.asked.accept_mimetypes.best_match(offered, "application/json") != "application/json"
+
+
+def _json(value: Any, status: int = 200, revision: int | None = None) -> Response:
+    return _answer(orjson.dumps(value), "application/json", status, revision)
+
+
+def _yaml(value: Mapping[str, Any], revision: int) -> Response:
+    return _answer(documents.dump_yaml(value).encode(), "application/yaml", 200, revision)
+
+
+def _answer(data: bytes, kind: str, status: int, revision: int | None) -> Response:
+    response = Response(data, status, content_type=f"{kind}; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    if revision is not None:
+        response.headers["ETag"] = f'"{revision}"'
+    return response
+
+
+def _field_errors(error: errors.FieldErrors) -> Response:
+    """The usual answer, and every field with what is wrong with it."""
+    return _with(error_answers.answer(error), errors=error.errors)
+
+
+def _conflict(error: errors.EditConflict) -> Response:
+    """The usual answer, and what the others saved."""
+    answer = _with(error_answers.answer(error), revision=error.revision, author=error.author, theirs=error.theirs)
+    answer.headers["ETag"] = f'"{error.revision}"'
+    return answer
+
+
+def _with(answer: Response, **more: Any) -> Response:
+    body = orjson.loads(answer.get_data())
+    answer.set_data(orjson.dumps({"error": {**body["error"], **more}}))
+    return answer
