@@ -161,6 +161,7 @@ def serve(host: str | None, port: int | None, data: str | None, workers: int | N
         log.configure(json=True if settings.app_engine else None)
         auth.check_listening(settings)
         auth.Authenticator.from_settings(settings)
+        importlib.import_module("server.assembly")  # once, before the workers are forked
         serving.serve(settings, _worker)
     except errors.PilotlightError as error:
         raise click.ClickException(error.text) from error

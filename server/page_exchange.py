@@ -138,9 +138,9 @@ class PageExchange:
             for name in changed:
                 self._forget(KINDS[name], now_s)
             bodies = {name: dict(self._own[name]) for name in changed}
-        records = [record for name, body in bodies.items() for record in self._records(KINDS[name], body, now_s)]
         try:
             with self._service.store.context():
+                records = [one for name, body in bodies.items() for one in self._records(KINDS[name], body, now_s)]
                 ndb.put_multi(records)
         except BaseException:
             with self._lock:
