@@ -5,6 +5,7 @@ Where they do not, tests that need it are skipped, and say so.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -21,6 +22,12 @@ import pytest
 
 HOST_VARIABLE = "DATASTORE_EMULATOR_HOST"
 _START_WITHIN_S = 60.0
+# What gcloud says where the emulator is not among its components.
+_NOT_INSTALLED = ("components install", "apt-get install", "not currently installed")
+
+
+class NotInstalled(Exception):
+    """gcloud is there, its emulator is not."""
 
 
 def missing() -> str:
@@ -72,7 +79,11 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     reason = missing()
     if reason:
         pytest.skip(reason)
-    with running(tmp_path_factory.mktemp("emulator")) as host:
+    with contextlib.ExitStack() as stack:
+        try:
+            host = stack.enter_context(running(tmp_path_factory.mktemp("emulator")))
+        except NotInstalled as error:
+            pytest.skip(f"SKIPPED: {error}")
         yield host
 
 
@@ -92,7 +103,10 @@ def _wait_until_ready(host: str, process: subprocess.Popen[bytes], log: Path) ->
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    raise RuntimeError(f"the emulator did not start:\n{log.read_text(errors='replace')[-2000:]}")
+    said = log.read_text(errors="replace")[-2000:]
+    if any(hint in said for hint in _NOT_INSTALLED):
+        raise NotInstalled("gcloud has no Firestore emulator on this machine")
+    raise RuntimeError(f"the emulator did not start:\n{said}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -154,6 +154,17 @@ def test_a_file_that_was_replaced_under_a_running_server_is_not_written_to(store
         Note(id="new").put()
 
 
+def test_a_full_disk_is_unavailable_and_nothing_is_lost(store: Store, folder: Path) -> None:
+    with store._embedded.storage._pool.connection() as connection:  # type: ignore[union-attr]
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count={pages}")
+    with store.context():
+        with pytest.raises(errors.StoreUnavailable, match="full"):
+            ndb.put_multi([Note(id=f"n{number}", value=-1) for number in range(300)] + [Note() for _ in range(200)])
+        assert ndb.Key(Note, "n5").get().value == 5
+        assert Note.query().count() == 400
+
+
 def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(errors.StoreUnavailable, match="cannot be opened"):

@@ -244,7 +244,9 @@ def _create(path: Path) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         path.chmod(0o600)  # the keys that sign session tokens are kept in here
-        connection.execute("PRAGMA journal_mode=WAL")
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            raise errors.StoreUnavailable(f"{path} needs a local file system with shared memory, not a network drive")
         connection.execute("BEGIN IMMEDIATE")
         for statement in SCHEMA:
             connection.execute(statement)
