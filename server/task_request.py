@@ -44,9 +44,11 @@ def new_task(service: Service, principal: Principal, wanted: NewTask) -> Created
     principal.require(Permission.POOL_CREATE_TASK, pool)
     service.refuse_when_full()
     now_s = service.clock.now_s()
-    request = _request(service, principal, wanted, now_s)
+    with service.store.context():
+        request = _request(service, principal, wanted, now_s)
+        result, queue = _result(request, pool), _queue(request, pool)
     if wanted.evaluate_only:
-        return Created(request, _result(request, pool), True)
+        return Created(request, result, True)
 
     def create() -> Created:
         known = request.key.get() if wanted.request_uuid else None
@@ -54,14 +56,13 @@ def new_task(service: Service, principal: Principal, wanted: NewTask) -> Created
             return Created(known, ndb.Key(TaskResult, known.task_id).get(), False)
         if request.parent_task_id:
             _check_parent(request.parent_task_id)
-        result, queue = _result(request, pool), _queue(request, pool)
         ndb.put_multi([request, result, queue])
         return Created(request, result, True)
 
     created = service.store.transaction(create)
     if created.is_new:
         service.pages.arrived(pool, created.result.wishes, now_s)
-        service.note_new_task(_queue(request, pool))
+        service.note_new_task(queue)
     return created
 
 
