@@ -227,14 +227,19 @@ def _hold(assignment: Assignment, fleet: Fleet, stock: Stock, dearest_s: float) 
 
 
 def alternatives(fleet: Fleet, result: Dispatch) -> dict[int, list[PendingTask]]:
-    """Per group of like bots the first tasks in order that they could take, whoever they are assigned to."""
-    first: dict[Requirement, list[PendingTask]] = defaultdict(list)
+    """Per group of like bots the tasks that they could take, whoever they are assigned to.
+
+    In the order of service, but those that are held for one bot come last: so that a bot which must leave them finds
+    what else it could take.
+    """
+    first: dict[tuple[Requirement, bool], list[PendingTask]] = defaultdict(list)
     for task in result.order:
-        if len(first[task.dimensions]) <= MOST_ALTERNATIVES:
-            first[task.dimensions].append(task)
-    rank = {task.id: number for number, task in enumerate(result.order)}
+        tasks = first[task.dimensions, task.id in result.holds]
+        if len(tasks) <= MOST_ALTERNATIVES:
+            tasks.append(task)
+    rank = {task.id: (task.id in result.holds, number) for number, task in enumerate(result.order)}
     groups: dict[int, list[PendingTask]] = defaultdict(list)
-    for requirement, tasks in first.items():
+    for (requirement, _), tasks in first.items():
         for group in fleet.fits.groups(requirement):
             groups[group].extend(tasks)
     for tasks in groups.values():

@@ -48,7 +48,7 @@ class Appraiser:
         key = (spec.family, spec.sequence, displaced_s, risk_s)
         found = self._texts.get(key)
         if found is None:
-            in_all = probability * saved_s - displaced_s - risk_s - spec.run_cost_s
+            in_all = net * self._stock.cold_s(spec.family)
             text = (
                 f"{named(spec.family, spec.generation)}: {probability:.2f} × {seconds(saved_s)} saved"
                 f" − {seconds(displaced_s)} for the state displaced − {seconds(risk_s)} for the risk of a preemption"

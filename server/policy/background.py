@@ -16,7 +16,7 @@ from server.policy.fleet import HOLDING, Fleet, State
 from server.policy.levels import Levels
 from server.policy.model import Bot, HandOut, Phase, Purpose, Spec
 from server.policy.stock import Stock
-from server.policy.words import named, share
+from server.policy.words import named, seconds, share
 
 _BLOCKED = frozenset({Phase.DIRTY, Phase.IN_USE, Phase.WARMING})
 _SETTLED = 1e-9
@@ -149,7 +149,8 @@ class Background:
         curve, copy = self._stock.curve((spec.family, spec.generation)), self._stock.next_copy(spec)
         purpose = Purpose.ANNOUNCED if curve.announced(copy) > curve.forecast(copy) else Purpose.FORECAST
         state = named(spec.family, spec.generation)
-        text = f"Warming {bot.id} for {state} is worth {share(value.net)} of a cold start."
+        worth_s = value.net * self._stock.cold_s(spec.family)
+        text = f"Warming {bot.id} for {state} is worth {seconds(worth_s)}, {share(value.net)} of a cold start."
         displaced = bot.slots.get(spec.slot)
         self._place(bot, spec, HandOut(spec.family, spec.generation, spec.revision, purpose, value, text=text))
         self._push(heap, spec)

@@ -7,7 +7,6 @@ pass those, and are counted. PoolGate calls `recheck()` within the claim's trans
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.policy.fleet import why_unusable
@@ -345,20 +344,6 @@ def first_refusal(checks: list[GateCheck], spec: Spec | None = None) -> Refused 
         if not check.passed:
             return Refused(check.gate, check.text, check.would_change, tuple(checks))
     return None
-
-
-GATES: tuple[tuple[Gate, Callable[..., GateCheck]], ...] = (
-    (Gate.SWITCH, switch_gate),
-    (Gate.PENDING, pending_gate),
-    (Gate.UTILIZATION, utilization_gate),
-    (Gate.RESERVE, reserve_gate),
-    (Gate.SHARES, shares_gate),
-    (Gate.BOT, bot_gate),
-    (Gate.BREAKER, breaker_gate),
-    (Gate.FRESH_VIEW, fresh_view_gate),
-    (Gate.LEDGER, ledger_gate),
-)
-"""The gates in the model's order."""
 
 
 def would_have(purpose: Purpose, family: str, generation: str, bot_id: str) -> str:

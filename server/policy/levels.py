@@ -40,12 +40,12 @@ class Levels:
         )
 
     def _count_pending(self, assigned: Dispatch) -> int:
-        """Fills the pending counts; returns how many of the pending tasks fit any usable bot."""
-        waiting = 0
+        """Fills the pending counts; returns how many more bots the pending tasks could occupy."""
+        group_of, waiting = self.fleet.fits.group_of, 0
+        busy = Counter(group_of[bot.id] for bot in self.fleet.real)
         for requirement, number in Counter(task.dimensions for task in assigned.order).items():
             groups = self.fleet.fits.groups(requirement)
-            if any(self._usable[group] for group in groups):
-                waiting += number
+            waiting += min(number, sum(self._usable[group] - busy[group] for group in groups))
             if self.fleet.fits.names_a_bot(requirement):
                 self._pending_by_id[requirement] = number
             else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from server.policy import affinity, cadence, preemption
 from server.policy.affinity import Dispatch
 from server.policy.background import Background
@@ -9,7 +11,7 @@ from server.policy.explain import Explainer
 from server.policy.fleet import Fleet
 from server.policy.gates import reserve_size
 from server.policy.levels import Levels
-from server.policy.model import Advice, PendingTask, PoolPlan, PoolView
+from server.policy.model import Advice, Hold, PendingTask, PoolPlan, PoolView
 from server.policy.order import superseded_states
 from server.policy.stock import Stock
 
@@ -68,7 +70,7 @@ def _advice(
             advice[bot.id] = Advice(refused=explainer.unusable(bot), sleep_s=thresholds.sleep_max_s)
             continue
         own = assigned.by_bot.get(bot.id)
-        tasks = _tasks(fleet, bot.id, own.task if own else None, others)
+        tasks = _tasks(fleet, bot.id, own.task if own else None, others, assigned.holds)
         hand_out = background.hand_outs.get(bot.id)
         refused = None
         if hand_out is not None and not live:
@@ -80,13 +82,14 @@ def _advice(
 
 
 def _tasks(
-    fleet: Fleet, bot_id: str, own: PendingTask | None, others: dict[int, list[PendingTask]]
+    fleet: Fleet, bot_id: str, own: PendingTask | None, others: dict[int, list[PendingTask]], holds: Mapping[str, Hold]
 ) -> tuple[str, ...]:
-    """The bot's own task first, then what else it could take, in the order of service."""
+    """The bot's own task first, then what else it could take: a few at once, a few when their holds end."""
     tasks = [own.id] if own is not None else []
+    left = {False: affinity.MOST_ALTERNATIVES - len(tasks), True: affinity.MOST_ALTERNATIVES}
     for task in others.get(fleet.fits.group_of[bot_id], ()):
-        if len(tasks) >= affinity.MOST_ALTERNATIVES:
-            break
-        if task is not own and fleet.fits.fits(task.dimensions, bot_id):
+        is_held = task.id in holds
+        if left[is_held] > 0 and task is not own and fleet.fits.fits(task.dimensions, bot_id):
             tasks.append(task.id)
+            left[is_held] -= 1
     return tuple(tasks)

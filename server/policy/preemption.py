@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from server.policy.fleet import Fleet, State
+from server.policy.fleet import Fleet, State, why_unusable
 from server.policy.model import Bot, Held, PendingTask, Preempt, Purpose, Useless
 from server.policy.words import duration, named
 
@@ -18,7 +18,7 @@ def mark_holds(task: PendingTask, fleet: Fleet) -> bool:
     if mark is None or fleet.view.now_s >= mark.until_s:
         return False
     bot = fleet.by_id.get(mark.bot)
-    return bot is not None and bot.alive and (bot.held is None or bot.held.n == mark.n)
+    return bot is not None and not why_unusable(bot) and (bot.held is None or bot.held.n == mark.n)
 
 
 def preemptions(fleet: Fleet, unserved: Iterable[PendingTask]) -> tuple[Preempt, ...]:
