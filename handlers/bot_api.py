@@ -177,7 +177,7 @@ class BotCalls:
         """GET bot_code: the zip that is our bot. Another version than ours is answered with ours."""
         self._authenticate(flask.request).require(Permission.BOT_CONNECT)
         code = bot_code.bot_code(_server_url(self._service))
-        response = flask.Response(code.content, mimetype="application/zip")
+        response = flask.Response(code.archive, mimetype="application/zip")
         response.headers["X-Pilotlight-Bot-Version"] = code.version
         return response
 

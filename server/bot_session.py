@@ -64,7 +64,8 @@ class SessionSigner:
 
     def mint(self, token: Token) -> str:
         """The text of a token, valid for a day from now."""
-        return str(self._serializer.dumps([token.bot, token.session, token.claim, round(self._clock.now_s(), 3)]))
+        signed = self._serializer.dumps([token.bot, token.session, token.claim, round(self._clock.now_s(), 3)])
+        return signed.decode() if isinstance(signed, bytes) else signed
 
     def verify(self, text: str) -> Token:
         """The token behind the text.
