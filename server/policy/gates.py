@@ -248,6 +248,10 @@ def fresh_view_gate(view_age_s: float, thresholds: Thresholds) -> GateCheck:
         return _refused(
             Gate.FRESH_VIEW, "The view refused: it is from the future, a clock jumped.", "A new view of the fleet."
         )
+    if math.isinf(view_age_s):
+        return _refused(
+            Gate.FRESH_VIEW, "The view refused: the server has not seen the fleet yet.", "A first view of the fleet."
+        )
     age_s = max(0.0, view_age_s)
     if age_s > limit_s:
         return _refused(

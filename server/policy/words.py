@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 NBSP = "\u00a0"
 """No-break space: stands between a number and its unit."""
 
@@ -12,8 +10,6 @@ def duration(seconds: float) -> str:
     """A duration in two units at most: "9.4 s", "38 s", "3 m 35 s", "7 h 54 m", "19 d"."""
     sign = "−" if seconds < 0 else ""
     size = abs(seconds)
-    if math.isinf(size):
-        return f"{sign}∞"
     if size < 9.95:
         return f"{sign}{size:.1f}{NBSP}s"
     if size < 89.5:
