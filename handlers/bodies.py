@@ -32,6 +32,27 @@ def too_large(path: str) -> errors.TooLarge:
     return errors.TooLarge(f"the body is longer than {limit_of(path)} bytes, which is the limit for {path[:200]}")
 
 
+def read(asked: Request) -> bytes:
+    """The body.
+
+    Raises:
+        TooLarge: it is beyond the route's limit.
+        InvalidArgument: it ended before its announced length.
+    """
+    limit = limit_of(asked.path)
+    # One byte more than allowed: a body without announced length is cut there silently.
+    asked.max_content_length = limit + 1
+    try:
+        body = asked.get_data(cache=False)
+    except RequestEntityTooLarge as error:
+        raise too_large(asked.path) from error
+    except ClientDisconnected as error:
+        raise errors.InvalidArgument("the body ended before its announced length") from error
+    if len(body) > limit:
+        raise too_large(asked.path)
+    return body
+
+
 def read_json(asked: Request) -> dict[str, Any]:
     """The body as a JSON object.
 
@@ -44,13 +65,7 @@ def read_json(asked: Request) -> dict[str, Any]:
     if asked.mimetype != "application/json":
         raise UnsupportedMediaType(f"Content-Type is {asked.mimetype[:100]!r}; send application/json")
     try:
-        body = asked.get_data(cache=False)
-    except RequestEntityTooLarge as error:
-        raise too_large(asked.path) from error
-    except ClientDisconnected as error:
-        raise errors.InvalidArgument("the body ended before its announced length") from error
-    try:
-        found = orjson.loads(body)
+        found = orjson.loads(read(asked))
     except orjson.JSONDecodeError as error:
         raise errors.InvalidArgument(f"the body is not valid JSON: {error}") from error
     if not isinstance(found, dict):

@@ -161,7 +161,7 @@ class PageExchange:
                 id=f"{kind.name}:{me}" if part == 0 else f"{kind.name}.{part}:{me}",
                 kind=kind.name,
                 process=me,
-                body=values,
+                body={key: kind.encode(value) for key, value in values.items()},
                 updated_s=now_s,
                 expire_at=expiry(now_s, kind.retain_s),
             )
@@ -208,8 +208,9 @@ class _Others:
             if page.process == self._me or page.kind not in KINDS or page.updated_s <= known_s:
                 continue
             # A page of an idempotent kind is joined once and need not be remembered.
-            self._pages[key] = (page.updated_s, page.kind, {} if KINDS[page.kind].idempotent else page.body)
-            touched.setdefault(page.kind, []).append(page.body)
+            body = _decoded(KINDS[page.kind], page)
+            self._pages[key] = (page.updated_s, page.kind, {} if KINDS[page.kind].idempotent else body)
+            touched.setdefault(page.kind, []).append(body)
         for name in KINDS if anew else touched:
             self._join(KINDS[name], touched.get(name, []), anew)
 
@@ -225,6 +226,14 @@ class _Others:
 def _fold(kind: PageKind, into: Values, body: Mapping[str, Any]) -> None:
     for key, value in body.items():
         into[key] = kind.join(into[key], value) if key in into else value
+
+
+def _decoded(kind: PageKind, page: ProcessPage) -> Values:
+    try:
+        return {key: kind.decode(value) for key, value in page.body.items()}
+    except (KeyError, TypeError, ValueError):
+        log.warning("process_page_unreadable", kind=kind.name, process=page.process)
+        return {}
 
 
 def _spread(kind: PageKind, body: Values) -> list[Values]:

@@ -10,9 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from server.policy.demand import DemandSums
 from server.records import DAY_S, RETAIN_PAGE_S
 
 Join = Callable[[Any, Any], Any]
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class PageKind:
         retain_s: how long a page stays after its process wrote it last. Until then a dead process counts, so that sums
             do not fall.
         forget_after_s: values whose first number (a time) is older leave the page; 0 keeps all.
+        encode: a value → plain JSON.
+        decode: plain JSON → a value; raises KeyError, TypeError or ValueError for what another version wrote.
     """
 
     name: str
@@ -33,6 +40,8 @@ class PageKind:
     idempotent: bool = False
     retain_s: float = RETAIN_PAGE_S
     forget_after_s: float = 0.0
+    encode: Callable[[Any], Any] = _as_it_is
+    decode: Callable[[Any], Any] = _as_it_is
 
 
 def join_sum(one: float, other: float) -> float:
@@ -45,50 +54,12 @@ def join_max(one: Any, other: Any) -> Any:
     return max(one, other)
 
 
-HALF_LIVES_S = (120, 900, 3_600, 7_200, 21_600, 86_400)
-"""Memories of the arrival rate, short ones for bursts and long ones for what comes once a day."""
+def join_demand(one: DemandSums, other: DemandSums) -> DemandSums:
+    """Demand seen by two processes."""
+    return one.merge(other)
 
 
-def new_demand(at_s: float) -> dict[str, Any]:
-    """Demand for a state that nobody has wanted so far; `first` is since when it is watched.
-
-    `n` arrivals, `first` and `last` of them, `sums` of arrivals decayed until `at` by each of HALF_LIVES_S; `cold`,
-    `warm` and `run` are [number, sum of seconds] of starts without the state, with it, and of run times.
-    """
-    return {
-        "n": 0,
-        "first": 0.0,
-        "last": 0.0,
-        "at": at_s,
-        "sums": [0.0] * len(HALF_LIVES_S),
-        "cold": [0, 0.0],
-        "warm": [0, 0.0],
-        "run": [0, 0.0],
-    }
-
-
-def decayed(sums: list[float], half_lives_s: tuple[int, ...], age_s: float) -> list[float]:
-    """What is left of sums after `age_s` seconds."""
-    age_s = max(0.0, age_s)
-    return [total * 0.5 ** (age_s / half_life_s) for total, half_life_s in zip(sums, half_lives_s, strict=True)]
-
-
-def join_demand(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Demand seen by two processes; the decayed sums meet at the later time."""
-    at_s = max(one["at"], other["at"])
-    mine = decayed(one["sums"], HALF_LIVES_S, at_s - one["at"])
-    theirs = decayed(other["sums"], HALF_LIVES_S, at_s - other["at"])
-    return {
-        "n": one["n"] + other["n"],
-        "first": min(one["first"] or other["first"], other["first"] or one["first"]),
-        "last": max(one["last"], other["last"]),
-        "at": at_s,
-        "sums": [a + b for a, b in zip(mine, theirs, strict=True)],
-        **{name: [a + b for a, b in zip(one[name], other[name], strict=True)] for name in ("cold", "warm", "run")},
-    }
-
-
-LEDGER_HALF_LIFE_S = (86_400,)
+LEDGER_HALF_LIFE_S = DAY_S
 
 
 def new_ledger(at_s: float) -> dict[str, Any]:
@@ -98,9 +69,8 @@ def new_ledger(at_s: float) -> dict[str, Any]:
 
 def ledger_at(entry: dict[str, Any], at_s: float) -> dict[str, Any]:
     """The entry as it is worth at `at_s`; times before its own leave it as it is."""
-    age_s = at_s - entry["at"]
-    (spent,), (saved,) = (decayed([entry[name]], LEDGER_HALF_LIFE_S, age_s) for name in ("spent", "saved"))
-    return {"spent": spent, "saved": saved, "at": max(at_s, entry["at"])}
+    left = 0.5 ** (max(0.0, at_s - entry["at"]) / LEDGER_HALF_LIFE_S)
+    return {"spent": entry["spent"] * left, "saved": entry["saved"] * left, "at": max(at_s, entry["at"])}
 
 
 def join_ledger(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -114,8 +84,8 @@ LAST_SEEN = PageKind("last_seen", join_max, idempotent=True, forget_after_s=DAY_
 """Bot → [when it polled last, when it polls next]."""
 COUNTERS = PageKind("counters", join_sum)
 """Name → number."""
-DEMAND = PageKind("demand", join_demand, retain_s=14 * DAY_S)
-"""Pool, family and generation, separated by tabs → `new_demand`."""
+DEMAND = PageKind("demand", join_demand, retain_s=14 * DAY_S, encode=DemandSums.to_plain, decode=DemandSums.from_plain)
+"""Pool, family and generation, separated by tabs → `policy.demand.DemandSums`."""
 LEDGER = PageKind("ledger", join_ledger, retain_s=14 * DAY_S)
 """Pool and family, separated by a tab → `new_ledger`."""
 

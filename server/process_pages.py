@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from server import page_kinds
 from server.page_exchange import PageExchange
-from server.page_kinds import COUNTERS, DEMAND, HALF_LIVES_S, LAST_SEEN, LEDGER
+from server.page_kinds import COUNTERS, DEMAND, LAST_SEEN, LEDGER
+from server.policy.demand import DemandSums
 from server.policy.model import Demand
 
 if TYPE_CHECKING:
     from server.service import Service
 
-LN2 = 0.6931471805599453
 PRIOR_SAVED_S = 960.0
 """What the ledger takes as saved before anything was: 20 prewarms that saved 48 s each."""
 SEPARATOR = "\t"
@@ -56,11 +57,9 @@ class ProcessPages(PageExchange):
         A family is counted once, however many of its generations the task names.
         """
         wanted = {(str(family), str(generation)) for family, generation in wishes}
-        for family in {family for family, _ in wanted}:
-            self._demand(pool, family, "", now_s, _arrival(now_s))
-        for family, generation in wanted:
-            if generation:
-                self._demand(pool, family, generation, now_s, _arrival(now_s))
+        states = {(family, "") for family, _ in wanted} | wanted
+        for family, generation in states:
+            self._demand(pool, family, generation, lambda sums: sums.add(now_s))
 
     def observed(
         self,
@@ -73,17 +72,12 @@ class ProcessPages(PageExchange):
         duration_s: float | None = None,
     ) -> None:
         """A real task that wanted the family told what it took: to start without the state, with it, and to run."""
-        measured = {"cold": cold_cost_s, "warm": warm_cost_s, "run": duration_s}
-
-        def learn(entry: dict[str, Any]) -> dict[str, Any]:
-            news = {
-                name: [entry[name][0] + 1, entry[name][1] + seconds]
-                for name, seconds in measured.items()
-                if seconds is not None
-            }
-            return {**entry, **news}
-
-        self._demand(pool, family, "", now_s, learn)
+        self._demand(
+            pool,
+            family,
+            "",
+            lambda sums: sums.decay(now_s).observe(cold_s=cold_cost_s, warm_s=warm_cost_s, duration_s=duration_s),
+        )
 
     def demand(
         self, pool: str, now_s: float, families: Iterable[str] = ()
@@ -95,32 +89,24 @@ class ProcessPages(PageExchange):
             now_s: the present.
             families: also families that nobody has wanted yet: for them it says for how long that has been so.
         """
-        watched_s = self._watched_since_s()
-        by_family = {family: Demand(observed_s=max(0.0, now_s - watched_s)) for family in families}
+        start: DemandSums = self.value(DEMAND, START) or DemandSums.watching(self._started_s)
+        nobody = DemandSums.watching(start.since_s).demand(now_s)
+        by_family = dict.fromkeys(families, nobody)
         by_state: dict[tuple[str, str], Demand] = {}
-        for key, entry in self.values(DEMAND, _key(pool, "")).items():
+        for key, sums in self.values(DEMAND, _key(pool, "")).items():
             _, family, generation = key.split(SEPARATOR)
+            found = replace(sums, since_s=min(sums.since_s, start.since_s)).demand(now_s)
             if generation:
-                by_state[family, generation] = _policy_demand(entry, now_s, watched_s)
+                by_state[family, generation] = found
             else:
-                by_family[family] = _policy_demand(entry, now_s, watched_s)
+                by_family[family] = found
         return by_family, by_state
 
-    def _demand(
-        self, pool: str, family: str, generation: str, now_s: float, step: Callable[[dict[str, Any]], dict[str, Any]]
-    ) -> None:
-        self._note_start()
-        key = _key(pool, family, generation)
-        self.change(DEMAND, key, lambda known: step(known or page_kinds.new_demand(now_s)))
-
-    def _note_start(self) -> None:
-        """Writes down, beside the first demand, since when this process has watched."""
-        started = page_kinds.new_demand(self._started_s) | {"first": self._started_s}
-        self.change(DEMAND, START, lambda known: known or started)
-
-    def _watched_since_s(self) -> float:
-        start = self.value(DEMAND, START)
-        return min(self._started_s, start["first"]) if start else self._started_s
+    def _demand(self, pool: str, family: str, generation: str, step: Callable[[DemandSums], DemandSums]) -> None:
+        watching = DemandSums.watching(self._started_s)
+        # Beside the first demand of all: since when this process has watched.
+        self.change(DEMAND, START, lambda known: known or watching)
+        self.change(DEMAND, _key(pool, family, generation), lambda known: step(known or watching))
 
     # ---- ledger
 
@@ -157,36 +143,3 @@ class ProcessPages(PageExchange):
 
 def _key(*parts: str) -> str:
     return SEPARATOR.join(part.replace(SEPARATOR, " ") for part in parts)
-
-
-def _arrival(now_s: float) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    def add(entry: dict[str, Any]) -> dict[str, Any]:
-        sums = page_kinds.decayed(entry["sums"], HALF_LIVES_S, now_s - entry["at"])
-        return {
-            **entry,
-            "n": entry["n"] + 1,
-            "first": entry["first"] or now_s,
-            "last": max(entry["last"], now_s),
-            "at": max(entry["at"], now_s),
-            "sums": [total + 1.0 for total in sums],
-        }
-
-    return add
-
-
-def _policy_demand(entry: Mapping[str, Any], now_s: float, watched_since_s: float) -> Demand:
-    sums = page_kinds.decayed(entry["sums"], HALF_LIVES_S, now_s - entry["at"])
-    cold_s, warm_s, run_s = (
-        total / number if number else None for number, total in (entry[name] for name in ("cold", "warm", "run"))
-    )
-    return Demand(
-        # n arrivals a second for ever add up to n · half-life / ln 2.
-        rates_per_s={half: total * LN2 / half for half, total in zip(HALF_LIVES_S, sums, strict=True)},
-        last_arrival_s=entry["last"],
-        arrivals=float(entry["n"]),
-        cold_cost_s=cold_s,
-        warm_cost_s=warm_s,
-        duration_s=run_s,
-        first_arrival_s=entry["first"],
-        observed_s=max(0.0, now_s - watched_since_s),
-    )
