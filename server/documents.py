@@ -66,6 +66,11 @@ class _Loader(yaml.SafeLoader):
     """YAML's core schema: only true and false are truth values, dates are text, no aliases, no repeated keys."""
 
     yaml_implicit_resolvers: dict[Any, Any] = {}
+    yaml_constructors = {
+        tag: construct
+        for tag, construct in yaml.SafeLoader.yaml_constructors.items()
+        if tag is None or tag.rpartition(":")[2] in ("map", "seq", "str", "int", "float", "bool", "null")
+    }
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -269,7 +274,7 @@ def _names(model: type[BaseModel]) -> list[str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.12g}"
 
 
 def _shown(value: Any) -> str:
