@@ -10,6 +10,8 @@ import pytest
 from google.protobuf.message import Message
 
 from handlers.prpc import convert
+from server.bot_list import ListedBot
+from server.fleet_view import bot_entry
 from server.proto import swarming_pb2
 from server.records.bot import Bot
 from server.records.task import TaskResult
@@ -101,7 +103,7 @@ def test_an_offered_task_does_not_show_a_bot_that_may_never_start_it() -> None:
 
 def test_what_a_bot_did_not_find_is_listed() -> None:
     missing = {
-        "missing_cas": [{"instance": "projects/p/instances/i", "digest": "abc/12"}, {"digest": "odd"}],
+        "missing_cas": [{"instance": "projects/p/instances/i", "digest": "abc/12"}, {"digest": "odd"}, "nonsense"],
         "missing_cipd": [{"package_name": "p", "version": "v", "path": None}],
     }
     message = shown(finished_task(state="CLIENT_ERROR", missing=missing))
@@ -117,6 +119,7 @@ def test_what_a_bot_did_not_find_is_listed() -> None:
     [
         {"bot_overhead": "long", "cleanup_stats": 3, "named_caches_stats": {"install": None}},
         {"bot_overhead": float("nan"), "isolated_stats": {"download": {"items_cold": "!", "initial_size": -1}}},
+        {"cas_output_root": 5, "cipd_pins": {"packages": 7}, "cost_usd": "much"},
         {"isolated_stats": {"upload": {"initial_number_items": 2**70, "initial_size": 2**70, "items_hot": 5}}},
     ],
 )
@@ -126,18 +129,28 @@ def test_nonsense_that_a_bot_reported_does_not_hide_the_task(stats: dict[str, ob
     assert message.performance_stats.bot_overhead == 0
 
 
+def test_what_a_bot_put_into_the_store_of_blobs_is_shown() -> None:
+    root = {"cas_instance": "projects/p/instances/i", "digest": {"hash": "abc", "size_bytes": "12"}}
+    pins = {"packages": [{"package_name": "p", "version": "v", "path": "x"}]}
+    message = shown(finished_task(stats={"cas_output_root": root, "cipd_pins": pins, "cost_usd": 0.5}))
+    assert message.cas_output_root.digest == swarming_pb2.Digest(hash="abc", size_bytes=12)
+    assert [package.package_name for package in message.cipd_pins.packages] == ["p"]
+    assert list(message.costs_usd) == [0.5]
+
+
 def test_bots_look_as_recorded() -> None:
     state = {"sleep_streak": 0, "running_time": 12.5}
     common = {
         "external_ip": "192.0.2.1",
         "first_seen_s": CREATED_S,
+        "last_seen_s": CREATED_S + 60,
         "version": "botversion1",
         "state": state,
         "session_id": "session-1",
     }
     busy = Bot(id="bot1", held={"task": TASK_ID, "n": 1}, dimensions=DIMENSIONS, authenticated_as="bot:bot1", **common)
     expected = recorded_response("bots_list").items
-    assert convert.bot_info(busy, last_seen_s=CREATED_S + 60, task_name="task1") == expected[0]
+    assert convert.bot_info(ListedBot(bot_entry(busy), "task1")) == expected[0]
     dead = Bot(
         id="bot2",
         dimensions={**DIMENSIONS, "id": ["bot2"]},
@@ -147,7 +160,7 @@ def test_bots_look_as_recorded() -> None:
         server_quarantined="two machines with one id",
         **common,
     )
-    message = convert.bot_info(dead, last_seen_s=CREATED_S + 60)
+    message = convert.bot_info(ListedBot(bot_entry(dead)))
     assert json.loads(message.state) == {**state, "quarantined": "two machines with one id"}
     message.state = expected[1].state
     assert message == expected[1]
@@ -155,7 +168,7 @@ def test_bots_look_as_recorded() -> None:
 
 def test_text_that_is_no_unicode_does_not_break_the_answer() -> None:
     bot = Bot(id="bot1", dimensions={"os": ["\ud800"]}, state={"user": "\udfff"})
-    message = convert.bot_info(bot, last_seen_s=0)
+    message = convert.bot_info(ListedBot(bot_entry(bot)))
     assert message.dimensions[0].value == ["?"]
     assert message.SerializeToString()
 

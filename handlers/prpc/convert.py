@@ -13,8 +13,8 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from server.bot_list import ListedBot
 from server.proto import swarming_pb2
-from server.records.bot import Bot
 from server.records.task import TaskRequest, TaskResult
 from server.task_ids import run_id
 
@@ -89,6 +89,7 @@ def task_result(
         result.bot_dimensions.extend(string_list_pairs(record.bot_dimensions))
         _set(result, "bot_idle_since_ts", timestamp(record.bot_idle_since_s))
     _add_missing(result, record.missing)
+    _add_stats(result, record.stats)
     if include_performance_stats and record.stats:
         result.performance_stats.CopyFrom(performance_stats(record.stats))
     return result
@@ -134,14 +135,26 @@ def _set(message: Message, name: str, value: Message | None) -> None:
 
 def _add_missing(result: swarming_pb2.TaskResultResponse, missing: Mapping[str, Any]) -> None:
     """Inputs that a bot did not find; it names a blob as `hash/size`."""
-    for blob in missing.get("missing_cas") or ():
+    for blob in _parts(missing, "missing_cas"):
         digest, _, size = str(blob.get("digest", "")).partition("/")
         reference = result.missing_cas.add(cas_instance=text(blob.get("instance", "")))
         reference.digest.hash = text(digest)
         reference.digest.size_bytes = int(size) if size.isascii() and size.isdecimal() and len(size) <= 18 else 0
-    for package in missing.get("missing_cipd") or ():
+    for package in _parts(missing, "missing_cipd"):
         names = {name: text(package.get(name) or "") for name in ("package_name", "version", "path")}
         result.missing_cipd.add(**names)
+
+
+def _add_stats(result: swarming_pb2.TaskResultResponse, stats: Mapping[str, Any]) -> None:
+    """What a bot sent with its last update and the API shows without being asked."""
+    if _number(stats.get("cost_usd")):
+        result.costs_usd.append(_number(stats["cost_usd"]))
+    for name in ("cas_output_root", "cipd_pins"):
+        if _part(stats, name):
+            try:
+                json_format.ParseDict(_part(stats, name), getattr(result, name), ignore_unknown_fields=True)
+            except (json_format.ParseError, ValueError, TypeError):
+                result.ClearField(name)
 
 
 def performance_stats(stats: Mapping[str, Any]) -> swarming_pb2.PerformanceStats:
@@ -183,35 +196,34 @@ def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
+def _parts(values: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    parts = values.get(name)
+    return [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+
+
 def _number(value: Any) -> float:
     """A number of a bot's, not negative; 0 for anything else."""
     usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
     return value if usable else 0
 
 
-def bot_info(bot: Bot, *, last_seen_s: float, task_name: str = "") -> swarming_pb2.BotInfo:
-    """A bot.
-
-    Args:
-        bot: its record.
-        last_seen_s: when any process heard of it last, which the record alone does not know.
-        task_name: of what it holds.
-    """
-    quarantine = bot.server_quarantined or bot.quarantined
-    state = {**bot.state, **({"quarantined": quarantine} if quarantine else {})}
+def bot_info(bot: ListedBot) -> swarming_pb2.BotInfo:
+    """A bot. Why it is quarantined stands in its state, as if the bot had said so itself."""
+    entry, policy = bot.entry, bot.entry.policy
+    state = {**entry.state, **({"quarantined": policy.quarantined} if policy.quarantined else {})}
     return swarming_pb2.BotInfo(
-        bot_id=text(bot.key.id()),
-        task_id=run_id(bot.held["task"]) if bot.held else "",
-        task_name=text(task_name) if bot.held else "",
-        external_ip=text(bot.external_ip),
-        authenticated_as=text(bot.authenticated_as),
-        first_seen_ts=timestamp(bot.first_seen_s),
-        last_seen_ts=timestamp(last_seen_s),
-        is_dead=not bot.alive,
-        quarantined=bool(quarantine),
-        maintenance_msg=text(bot.maintenance),
-        dimensions=string_list_pairs(bot.dimensions),
-        version=text(bot.version),
+        bot_id=text(policy.id),
+        task_id=run_id(entry.held["task"]) if entry.held else "",
+        task_name=text(bot.task_name),
+        external_ip=text(entry.external_ip),
+        authenticated_as=text(entry.authenticated_as),
+        first_seen_ts=timestamp(entry.first_seen_s),
+        last_seen_ts=timestamp(policy.last_seen_s),
+        is_dead=not policy.alive,
+        quarantined=bool(policy.quarantined),
+        maintenance_msg=text(policy.maintenance),
+        dimensions=string_list_pairs(policy.dimensions),
+        version=text(entry.version),
         state=json.dumps(state, sort_keys=True),
-        session_id=text(bot.session_id),
+        session_id=text(entry.session_id),
     )
