@@ -41,6 +41,7 @@ def create_app(service: Service) -> flask.Flask:
         ("handlers.bot_api", authenticator.bot),
         ("handlers.prpc", authenticator.client),
         ("handlers.prewarm_api", authenticator.client),
+        ("handlers.fleet_api", authenticator.client),
         ("handlers.ui", authenticator.client),
     ):
         _register(app, module, service, audience)

@@ -1,0 +1,293 @@
+"""The fleet, told: states of bots and pools, why a bot gets what it gets, why a task waits, what each spec cost and saved.
+
+Plain dictionaries for pages, the JSON API and the command line. The sentences come from the policy's own answers, made
+now from the same view that decides.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from server import errors, task_results
+from server.access import Principal
+from server.fleet_view import BotEntry
+from server.policy import dimensions, model
+from server.policy.model import Phase, Purpose
+from server.records import task
+from server.records.task import TaskResult
+
+if TYPE_CHECKING:
+    from server.service import Service
+
+LEDGER_COUNTS = ("prewarms", "used", "failed", "preempted", "background_s", "saved_s", "warm_starts", "cold_starts")
+MOST_NEAREST = 3
+
+
+def fleet(service: Service, pool: str | None = None) -> dict[str, Any]:
+    """Pools with their gates and stock, and bots with what they hold and do."""
+    pools = [pool] if pool is not None else service.view.pools()
+    bots = service.view.bots(pool)
+    return {
+        "view_age_s": service.view.age_s(),
+        "config_revision": service.config.revision,
+        "stopped": service.view.switch().stopped,
+        "pools": [pool_report(service, name, [entry for entry in bots if entry.pool == name]) for name in pools],
+        "bots": [bot_report(service, entry) for entry in bots],
+    }
+
+
+def bot_status(bot: model.Bot, now_s: float) -> tuple[str, str]:
+    """A bot's state in a word, and in a few."""
+    if not bot.alive:
+        return "dead", "not seen any more"
+    if bot.quarantined:
+        return "quarantined", bot.quarantined
+    if bot.maintenance:
+        return "maintenance", bot.maintenance
+    held = bot.held
+    if held is None:
+        return ("quiet", "an old run may still end") if bot.quiet_until_s > now_s else ("idle", "idle")
+    stopping = f", stopping: {held.stop}" if held.stop else ""
+    if held.purpose is Purpose.REAL:
+        return "busy", "runs a task" + stopping
+    verb = "is cleaned" if held.purpose is Purpose.CLEAN else "is being warmed"
+    return "background", f"{verb} for {held.family}@{held.generation}{stopping}"
+
+
+def bot_report(service: Service, entry: BotEntry) -> dict[str, Any]:
+    """One bot."""
+    bot = entry.policy
+    status, text = bot_status(bot, service.clock.now_s())
+    return {
+        "id": bot.id,
+        "pool": entry.pool,
+        "status": status,
+        "status_text": text,
+        "slots": {name: {**asdict(slot), "phase": slot.phase.value} for name, slot in sorted(bot.slots.items())},
+        "task_id": bot.held.task_id if bot.held else "",
+        "purpose": bot.held.purpose.value if bot.held else "",
+        "held_since_s": bot.held.since_s if bot.held else 0.0,
+        "last_seen_s": bot.last_seen_s,
+        "idle_since_s": bot.idle_since_s,
+        "dimensions": {key: sorted(values) for key, values in sorted(bot.dimensions.items())},
+        "version": entry.version,
+        "own_bot": not entry.foreign,
+    }
+
+
+def pool_report(service: Service, pool: str, entries: list[BotEntry]) -> dict[str, Any]:
+    """One pool: counts, gates as they stand, and the stock of each family."""
+    plan = service.view.plan(pool)
+    now_s = service.clock.now_s()
+    states = Counter(bot_status(entry.policy, now_s)[0] for entry in entries)
+    return {
+        "pool": pool,
+        "mode": service.config.thresholds(pool).mode,
+        "drained": service.config.pool(pool).drained,
+        "bots": len(entries),
+        "idle": states["idle"] + states["quiet"],
+        "busy": states["busy"],
+        "background": states["background"],
+        "dead": states["dead"],
+        "quarantined": states["quarantined"],
+        "maintenance": states["maintenance"],
+        "pending": len(service.view.pending(pool)),
+        "utilization": plan.utilization,
+        "reserve": plan.reserve,
+        "gate_open": plan.gate_open,
+        "gates": [gate_report(check) for check in plan.gates],
+        "holds": [asdict(hold) for hold in plan.holds.values()],
+        "families": _families(service, pool, entries),
+    }
+
+
+def gate_report(check: model.GateCheck) -> dict[str, Any]:
+    """One gate."""
+    return {
+        "gate": check.gate.value,
+        "passed": check.passed,
+        "text": check.text,
+        "value": check.value,
+        "limit": check.limit,
+        "would_change": check.would_change,
+    }
+
+
+def _families(service: Service, pool: str, entries: list[BotEntry]) -> list[dict[str, Any]]:
+    specs = {family: spec for family, spec in service.view.specs().items() if spec.policy_pool == pool}
+    stock: dict[tuple[str, str], Counter[str]] = {(s.family, s.generation): Counter() for s in specs.values()}
+    for entry in entries:
+        for slot in entry.policy.slots.values():
+            if slot.family and slot.phase is not Phase.COLD:
+                stock.setdefault((slot.family, slot.generation), Counter())[slot.phase.value] += 1
+    waiting = Counter(wish.family for entry in service.view.pending(pool) for wish in entry.policy.wishes)
+    rows = []
+    for (family, generation), phases in sorted(stock.items()):
+        spec = specs.get(family)
+        current = spec is not None and spec.generation == generation
+        rows.append(
+            {
+                "family": family,
+                "generation": generation,
+                "slot": spec.policy.slot if spec else "",
+                "current": current,
+                "state": spec.state if spec else "",
+                "colour": spec.colour if spec else 0,
+                "letters": spec.letters if spec else family[:2].upper(),
+                "warm": phases[Phase.WARM.value],
+                "warming": phases[Phase.WARMING.value],
+                "in_use": phases[Phase.IN_USE.value],
+                "stale": phases[Phase.STALE.value],
+                "wanted": waiting[family] if current else 0,
+            }
+        )
+    return rows
+
+
+def ledger(service: Service) -> dict[str, Any]:
+    """Per spec: what background work cost and brought. Savings are modelled: cold minus warm cost of each warm start."""
+    counters = service.pages.counters()
+    specs = []
+    for family, spec in sorted(service.view.specs().items()):
+        row = {name: counters.get(f"{spec.policy_pool}/{family}/{name}", 0) for name in LEDGER_COUNTS}
+        row["never_used"] = max(0, row["prewarms"] - row["used"])
+        specs.append({"family": family, "pool": spec.policy_pool, **row})
+    return {"specs": specs, "savings": "modelled"}
+
+
+def why_bot(service: Service, bot_id: str) -> dict[str, Any]:
+    """Why the bot gets what it gets, as the plan has it now.
+
+    Raises:
+        UnknownBot.
+    """
+    entry = next((one for one in service.view.bots() if one.policy.id == bot_id), None)
+    if entry is None:
+        raise errors.UnknownBot(f"no bot {bot_id}", field="bot_id")
+    pool = entry.pool
+    advice = service.view.plan(pool).advice.get(bot_id)
+    answer: dict[str, Any] = {
+        "bot": bot_report(service, entry),
+        "pool": pool,
+        "config_revision": service.config.revision,
+        "view_age_s": service.view.age_s(),
+        "verdict": "",
+        "gate": "",
+        "would_change": "",
+        "gates": [],
+        "values": [],
+    }
+    if entry.policy.held is not None:
+        held = entry.policy.held
+        return answer | {"verdict": "holds a run", "sentence": f"{bot_id} {bot_status(entry.policy, 0.0)[1]} ({held.task_id})."}
+    if advice is None:
+        return answer | {"verdict": "unknown", "sentence": f"{bot_id} is not in the plan yet; it is made anew within a second."}
+    if advice.tasks:
+        return answer | {
+            "verdict": "real task",
+            "sentence": f"{bot_id} gets task {advice.tasks[0]} when it polls. {advice.why_task}".strip(),
+        }
+    if advice.background is not None:
+        out = advice.background
+        return answer | {
+            "verdict": "hand-out",
+            "sentence": f"{bot_id} gets a background task when it polls: {out.text}",
+            "values": [asdict(out.value)] if out.value else [],
+        }
+    refused = advice.refused
+    late = service.view.refusal(bot_id)
+    if late is not None and service.clock.now_s() - late[0] < 60.0 and refused is None:
+        refused = late[1]
+    if refused is None:
+        return answer | {"verdict": "idle", "sentence": f"{bot_id} is idle, and nothing is planned for it."}
+    return answer | {
+        "verdict": "refused",
+        "gate": refused.gate.value,
+        "sentence": refused.text,
+        "would_change": refused.would_change,
+        "gates": [gate_report(check) for check in refused.checks],
+        "values": [asdict(value) for value in refused.values],
+    }
+
+
+def why_task(service: Service, principal: Principal, task_id: str) -> dict[str, Any]:
+    """Why a task waits, or why the bot that it got.
+
+    Raises:
+        UnknownTask, InvalidArgument, PermissionDenied.
+    """
+    result = task_results.get_result(service, principal, task_id)
+    answer: dict[str, Any] = {
+        "task_id": result.key.id(),
+        "state": result.state,
+        "bot": result.bot_id,
+        "wishes": result.wishes,
+        "warm_at_start": result.warm_at_start,
+        "config_revision": result.config_revision,
+        "purpose": result.purpose,
+        "steps": [],
+    }
+    if result.state != task.PENDING:
+        return answer | {"sentence": _why_this_bot(result), "verdict": "decided"}
+    if result.offered and result.claim:
+        text = f"It was offered to {result.claim['bot']}, which has not started it yet."
+        return answer | {"sentence": text, "verdict": "offered"}
+    return answer | _why_pending(service, result)
+
+
+def _why_this_bot(result: TaskResult) -> str:
+    if not result.bot_id:
+        return f"No bot got it: {result.error or result.state.lower()}."
+    warm = [family for family, was in result.warm_at_start.items() if was["warm"]]
+    cold = [family for family, was in result.warm_at_start.items() if not was["warm"]]
+    parts = [result.decision or result.why_bot or f"{result.bot_id} polled first."]
+    if warm:
+        parts.append(f"The bot was warm for {', '.join(warm)}.")
+    if cold:
+        parts.append(f"The bot was cold for {', '.join(cold)}.")
+    if result.error:
+        parts.append(f"It ended because {result.error}.")
+    return " ".join(parts)
+
+
+def _why_pending(service: Service, result: TaskResult) -> dict[str, Any]:
+    entry = service.view.task(result.key.id())
+    if entry is None:
+        return {"sentence": "It is new; this process has not seen it yet.", "verdict": "new"}
+    waiting = entry.policy
+    pool = result.pool
+    bots = [one.policy for one in service.view.bots(pool)]
+    steps = _steps(waiting, bots)
+    left = [bot for bot in bots if dimensions.matches(waiting.dimensions, bot.dimensions)]
+    if not left:
+        broken = next((step for step in steps if step["left"] == 0), None)
+        missing = f"`{broken['key']}:{broken['value']}`" if broken else "its dimensions"
+        return {"sentence": f"No bot in {pool} has {missing} besides the rest that it asks for.", "verdict": "no bot", "steps": steps}
+    if service.config.pool(pool).drained:
+        return {"sentence": f"{pool} is drained: its tasks wait until an admin ends that.", "verdict": "drained", "steps": steps}
+    hold = service.view.plan(pool).holds.get(waiting.id)
+    if hold is not None:
+        return {"sentence": hold.text, "verdict": "held for a warm bot", "until_s": hold.until_s, "steps": steps}
+    now_s = service.clock.now_s()
+    states = Counter(bot_status(bot, now_s)[0] for bot in left)
+    if states["idle"]:
+        return {
+            "sentence": f"{states['idle']} fitting bots are idle; it goes to the next of them that polls.",
+            "verdict": "about to start",
+            "steps": steps,
+        }
+    told = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    one = "The one bot that fits is" if len(left) == 1 else f"All {len(left)} bots that fit are"
+    preempting = " One of them was told to stop its background work for this task." if waiting.victim else ""
+    return {"sentence": f"{one} taken: {told}.{preempting}", "verdict": "all busy", "steps": steps}
+
+
+def _steps(waiting: model.PendingTask, bots: list[model.Bot]) -> list[dict[str, Any]]:
+    """One requirement after the other, with the bots that are left."""
+    steps, left = [], bots
+    for key, alternatives in waiting.dimensions:
+        left = [bot for bot in left if bot.dimensions.get(key, frozenset()) & set(alternatives)]
+        steps.append({"key": key, "value": "|".join(alternatives), "left": len(left)})
+    return steps
