@@ -283,6 +283,8 @@ def test_whoever_is_confined_to_a_pool_touches_nothing_of_others(world, app, reg
     assert world.save(1, pool="lab").status_int == 403
     app.post_json("/api/v1/specs/chromium-src/retire", {}, status=403)
     app.post_json("/api/v1/specs", body(family="mine", pool="lab"), status=201)
+    moved = body(family="mine", pool="builders")
+    app.put_json("/api/v1/specs/mine", moved, headers={"If-Match": '"1"'}, status=403)
     app.post_json("/api/v1/specs", body(family="theirs"), status=403)
     app.post_json("/api/v1/specs", body(family="theirs", pool=""), status=403)
     app.put_json("/api/v1/config", {}, headers={"If-Match": '"1"'}, status=403)

@@ -335,6 +335,10 @@ def test_a_task_wants_the_very_generation_whose_dimension_it_asks_for(specs):
     assert prewarm_spec.wishes_of(specs, real(device_os="TQ3A"), []) == ()
 
 
+def test_a_task_that_takes_either_of_two_wants_neither_made(specs):
+    assert prewarm_spec.wishes_of(specs, real(device_os="UP1A|TQ3A"), []) == ()
+
+
 def test_a_task_wants_the_state_that_serves_its_tag(specs):
     assert prewarm_spec.wishes_of(specs, real(), ["suite:browser"]) == (Wish("chromium-src"),)
 
