@@ -6,11 +6,11 @@ import functools
 import random
 from typing import TYPE_CHECKING
 
-from server import errors, process_guard, sweeps
+from server import errors, process_guard, sweeps, switch
 from server.bot_session import SessionSigner
 from server.carriers import CloudTasksCarrier, ThreadCarrier
 from server.clock import Clock, SystemClock
-from server.config import ConfigHolder
+from server.config import ConfigHolder, ensure_first
 from server.fleet_view import FleetView
 from server.process_pages import ProcessPages
 from server.service import Service
@@ -23,6 +23,8 @@ from server.wakeup import Wakeup
 if TYPE_CHECKING:
     from server.jobs import Carrier
 
+MODULES_WITH_JOBS = (switch,)
+"""Imported so that every process knows the handlers of all jobs."""
 CRON_PERIOD_S = 60.0
 """Cron comes at most so often."""
 
@@ -62,6 +64,7 @@ def build(
     service.view = FleetView(service)
     service.wakeup = Wakeup(service)
     service.carrier = _carrier(service)
+    ensure_first(service)
     return service
 
 
