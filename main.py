@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
-from collections.abc import Callable, Mapping
+import string
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import click
 import flask
 import structlog
 
-from handlers import auth, bodies, guards, internal, metrics
+from handlers import auth, bodies, bot_api, guards, internal, metrics, prewarm_api, prpc
 from handlers import errors as error_answers
 from server import errors, log
 from server.service import Service
@@ -37,27 +39,22 @@ def create_app(service: Service) -> flask.Flask:
     error_answers.init_app(app)
     app.register_blueprint(internal.make_blueprint(service, authenticator.internal))
     app.register_blueprint(metrics.make_blueprint(authenticator.client))
-    for module, audience in (
-        ("handlers.bot_api", authenticator.bot),
-        ("handlers.prpc", authenticator.client),
-        ("handlers.prewarm_api", authenticator.client),
-        ("handlers.fleet_api", authenticator.client),
-        ("handlers.ui", authenticator.client),
-    ):
-        _register(app, module, service, audience)
+    app.register_blueprint(bot_api.make_blueprint(service, authenticator.bot))
+    app.register_blueprint(prpc.make_blueprint(service, authenticator.client))
+    app.register_blueprint(prewarm_api.make_blueprint(service, authenticator.client))
+    _register_pages(app, service, authenticator.client)
     if service.settings.carrier != "thread":
         _turn_pages_by_polls(app, service)
     return app
 
 
-def _register(app: flask.Flask, module: str, service: Service, authenticate: auth.Authenticate) -> None:
-    """Registers a module's blueprint, if there is one yet."""
-    try:
-        make: Callable[..., flask.Blueprint] = importlib.import_module(module).make_blueprint
-    except (ModuleNotFoundError, AttributeError) as error:
-        logger.warning("routes_missing", module=module, error=str(error))
+def _register_pages(app: flask.Flask, service: Service, authenticate: auth.Authenticate) -> None:
+    """The pages for people, which this tree may be without."""
+    if importlib.util.find_spec("handlers.ui") is None:
+        logger.warning("no_pages", missing="handlers.ui")
         return
-    app.register_blueprint(make(service, authenticate))
+    pages = importlib.import_module("handlers.ui")
+    app.register_blueprint(pages.make_blueprint(service, authenticate))
 
 
 def _turn_pages_by_polls(app: flask.Flask, service: Service) -> None:
@@ -75,7 +72,8 @@ def _turn_pages_by_polls(app: flask.Flask, service: Service) -> None:
 def load_settings(environ: Mapping[str, str], **given: Any) -> Settings:
     """Settings from the environment; App Engine's PORT counts, and options that were given count more.
 
-    A secret may be given as `file:PATH`: what the file holds, without white space around it.
+    A value may name other variables (`datastore:$GOOGLE_CLOUD_PROJECT`). A secret may be given as `file:PATH`: what the
+    file holds, without white space around it.
 
     Raises:
         InvalidArgument: a value is wrong, or a file of a secret cannot be read.
@@ -83,7 +81,8 @@ def load_settings(environ: Mapping[str, str], **given: Any) -> Settings:
     from pydantic import ValidationError
 
     try:
-        settings = from_environment({"PILOTLIGHT_PORT": environ.get("PORT", "8080"), **environ})
+        known = {"PILOTLIGHT_PORT": environ.get("PORT", "8080"), **environ}
+        settings = from_environment({name: _expanded(value, environ) for name, value in known.items()})
         chosen = {name: value for name, value in given.items() if value is not None}
         settings = Settings.model_validate({**settings.model_dump(), **chosen})
     except ValidationError as error:
@@ -91,6 +90,10 @@ def load_settings(environ: Mapping[str, str], **given: Any) -> Settings:
         raise errors.InvalidArgument(f"settings: {wrong}") from error
     secrets = {name: _secret(name, getattr(settings, name)) for name in ("bot_secret", "internal_token")}
     return settings.model_copy(update=secrets)
+
+
+def _expanded(value: str, environ: Mapping[str, str]) -> str:
+    return string.Template(value).safe_substitute(environ)
 
 
 def _secret(name: str, value: str) -> str:
@@ -107,6 +110,8 @@ def build_app(settings: Settings) -> flask.Flask:
 
     Raises:
         FailedPrecondition: it would serve strangers without credentials.
+        InvalidArgument: the settings, or the config file that they name, are wrong.
+        StoreCorrupt, StoreUnavailable: the store cannot be used.
     """
     from server import assembly
 
@@ -116,6 +121,18 @@ def build_app(settings: Settings) -> flask.Flask:
     service.carrier.start()
     app.extensions["pilotlight"] = service
     return app
+
+
+def _rehearse(settings: Settings) -> None:
+    """What can go wrong at the start goes wrong here, once and with a clear word, not in every worker.
+
+    Only with the embedded store: connections to others must not be open when the workers are forked.
+    """
+    from server import assembly, process_guard
+
+    auth.Authenticator.from_settings(settings)
+    if process_guard.folder_of(settings.store_url) is not None:
+        assembly.build(settings).store.close()
 
 
 def _worker(settings: Settings) -> flask.Flask:
@@ -161,9 +178,7 @@ def serve(host: str | None, port: int | None, data: str | None, workers: int | N
         )
         log.configure(json=True if settings.app_engine else None)
         auth.check_listening(settings)
-        auth.Authenticator.from_settings(settings)
-        importlib.import_module("server.assembly")  # once, before the workers are forked
-        serving.serve(settings, _worker)
+        serving.serve(settings, _rehearse, _worker)
     except errors.PilotlightError as error:
         raise click.ClickException(error.text) from error
 

@@ -124,9 +124,10 @@ def run_due(service: Service, limit: int = 20) -> Rung:
     with service.store.context():
         waiting = Job.query(Job.due_s > 0.0).order(Job.due_s).fetch(limit + 1)
     due = [job for job in waiting[:limit] if job.due_s <= now_s]
-    outcomes = [run for run in (_run(service, job.key) for job in due) if run is not None]
-    later = [job.due_s for job in waiting[len(due) :]]
-    return Rung(len(outcomes), outcomes.count(False), min(later, default=0.0))
+    again_s = [again_s for again_s in (_run(service, job.key) for job in due) if again_s is not None]
+    failed_s = [due_s for due_s in again_s if due_s]
+    later_s = [job.due_s for job in waiting[len(due) :]]
+    return Rung(len(again_s), len(failed_s), min(later_s + failed_s, default=0.0))
 
 
 def pause_s(tries: int) -> float:
@@ -142,8 +143,8 @@ class _Lease:
     tries: int
 
 
-def _run(service: Service, key: Any) -> bool | None:
-    """Leases, runs and finishes one job: whether it succeeded, or None if somebody else has it."""
+def _run(service: Service, key: Any) -> float | None:
+    """Leases, runs and finishes one job: when it is due again, 0 for never, or None if somebody else has it."""
     lease = _lease(service, key)
     if lease is None:
         return None
@@ -157,8 +158,9 @@ def _run(service: Service, key: Any) -> bool | None:
     except Exception as caught:  # whatever a handler raises, the job is tried again
         error = f"{type(caught).__name__}: {caught}"[:ERROR_TEXT_LIMIT]
         log.warning("job_failed", job=key.id(), tries=lease.tries, exc_info=True)
-    _finish(service, key, lease, error)
-    return not error
+    again_s = service.clock.now_s() + pause_s(lease.tries) * service.rng.uniform(0.8, 1.2) if error else 0.0
+    _finish(service, key, lease, error, again_s)
+    return again_s
 
 
 def _lease(service: Service, key: Any) -> _Lease | None:
@@ -180,18 +182,15 @@ def _lease(service: Service, key: Any) -> _Lease | None:
     return service.store.transaction(take)
 
 
-def _finish(service: Service, key: Any, lease: _Lease, error: str) -> None:
-    now_s = service.clock.now_s()
-    wait_s = pause_s(lease.tries) * service.rng.uniform(0.8, 1.2)
-
+def _finish(service: Service, key: Any, lease: _Lease, error: str, again_s: float) -> None:
     def put() -> None:
         job = key.get()
         if job is None or job.lease_by != lease.holder:
             return  # added anew, or leased by another process because this one took too long
         job.lease_by, job.lease_until_s, job.error = "", 0.0, error
-        job.due_s = now_s + wait_s if error else 0.0
+        job.due_s = again_s
         if not error:
-            job.expire_at = expiry(now_s, RETAIN_DONE_S)
+            job.expire_at = expiry(service.clock.now_s(), RETAIN_DONE_S)
         job.put()
 
     service.store.transaction(put)

@@ -36,7 +36,8 @@ def configure(*, json: bool | None = None, level: int = logging.INFO) -> None:
     last: list[Any] = (
         [structlog.processors.format_exc_info, _names_of_cloud_logging, structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(timestamp_key="time")]
+        # A traceback that shows local variables would show secrets.
+        else [structlog.dev.ConsoleRenderer(timestamp_key="time", exception_formatter=structlog.dev.plain_traceback)]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

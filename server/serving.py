@@ -66,11 +66,16 @@ class Master(MPServer):
                 self._respawn_workers(dead, spawn_target, target_loader)
 
 
-def serve(settings: Settings, make_application: Callable[[Settings], WsgiApplication]) -> None:
+def serve(
+    settings: Settings,
+    rehearse: Callable[[Settings], None],
+    make_application: Callable[[Settings], WsgiApplication],
+) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Args:
         settings: of the server; its generation is set here.
+        rehearse: called once the folder is ours and before there are workers; what it raises ends the server.
         make_application: called once in each worker.
 
     Raises:
@@ -87,6 +92,11 @@ def serve(settings: Settings, make_application: Callable[[Settings], WsgiApplica
         process_guard.end_with_parent(master_pid)
         return make_application(settings)
 
+    try:
+        rehearse(settings)
+    except BaseException:
+        held.release()
+        raise
     multiprocessing.set_start_method("fork", force=True)
     logging.getLogger("_granian").addFilter(_is_news)
     server = Master(

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from server import errors
+
 
 class Settings(BaseModel):
     """One process's settings; `docs/settings.md` lists the environment variables."""
@@ -23,9 +25,9 @@ class Settings(BaseModel):
     """Of the serving master: workers of one start share it; `/healthz` shows it."""
     client_tokens: str = ""
     """Path of a file with a client token a line: `TOKEN identity role`."""
-    bot_secret: str = ""
+    bot_secret: str = Field("", repr=False)
     """Shared secret of the bots; empty lets any bot in (loopback only)."""
-    internal_token: str = ""
+    internal_token: str = Field("", repr=False)
     """Bearer token for /internal; App Engine's own headers count too when `app_engine` is set."""
     app_engine: bool = False
     carrier: Literal["thread", "cloud_tasks"] = "thread"
@@ -42,8 +44,20 @@ class Settings(BaseModel):
         return self.held_polls if self.held_polls >= 0 else max(self.threads - 32, self.threads // 4)
 
 
+PREFIX = "PILOTLIGHT_"
+OF_OTHERS = frozenset({"SERVER", "TOKEN_FILE", "RUN_ID"})
+"""Variables of the command line and of the bot, which may stand in the same environment."""
+
+
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """Settings from PILOTLIGHT_* variables; unknown ones are refused with their name."""
-    known = {f"PILOTLIGHT_{name.upper()}": name for name in Settings.model_fields}
-    found = {known[key]: value for key, value in environ.items() if key in known}
-    return Settings.model_validate(found)
+    """Settings from PILOTLIGHT_* variables; unknown ones are refused with their name.
+
+    Raises:
+        InvalidArgument: a variable is none of the settings (misspelt, it would leave a default in force unseen).
+    """
+    given = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
+    known = {name.upper(): name for name in Settings.model_fields}
+    unknown = sorted(set(given) - set(known) - OF_OTHERS)
+    if unknown:
+        raise errors.InvalidArgument(f"no setting has the name {', '.join(PREFIX + name for name in unknown)}")
+    return Settings.model_validate({known[name]: value for name, value in given.items() if name in known})
