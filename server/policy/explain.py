@@ -11,6 +11,8 @@ from server.policy.stock import Stock
 from server.policy.words import count, named, share
 
 MOST_VALUES = 3
+_BEFORE_ANY_SPEC = frozenset({Gate.SWITCH, Gate.PENDING})
+"""Gates that are the answer even for a bot that no spec fits: for the others there is nothing to let through."""
 
 
 class Explainer:
@@ -44,10 +46,11 @@ class Explainer:
         checks = self._levels.checks(bot, spec)
         values = tuple(self._background.appraiser.value(spec, bot) for spec in wanted)
         refused = gates.first_refusal(checks, spec)
+        if spec is None and (refused is None or refused.gate not in _BEFORE_ANY_SPEC):
+            return self._nothing_to_warm(bot, fitting, checks)
         if refused is not None:
             return Refused(refused.gate, refused.text, refused.would_change, refused.checks, values)
-        if spec is None:
-            return self._nothing_to_warm(bot, fitting, checks)
+        assert spec is not None
         return self._too_little(bot, spec, values, checks)
 
     def _best_specs(self, bot: Bot) -> list[Spec]:

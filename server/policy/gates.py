@@ -59,20 +59,24 @@ def pending_gate(bot_id: str, fitting: int) -> GateCheck:
 
 
 def utilization_gate(
-    level: float, is_open: bool, below_since_s: float, thresholds: Thresholds, now_s: float
+    level: float, is_open: bool, below_since_s: float, thresholds: Thresholds, now_s: float, who: str = ""
 ) -> GateCheck:
-    """Gate 3: real work occupies less than the threshold, and has for a while."""
+    """Gate 3: real work occupies less than the threshold, and has for a while.
+
+    `who` narrows it, for people, to the bots that fit one spec: " that fit chromium-src".
+    """
     stop, start = thresholds.utilization_stop, thresholds.utilization_start
+    busy = f"{share(level)} of the bots{who} are busy"
     if level >= stop:
         return _refused(
             Gate.UTILIZATION,
-            f"Utilization refused: {share(level)} of the bots are busy with real tasks, the limit is {share(stop)}.",
+            f"Utilization refused: {busy} with real tasks, the limit is {share(stop)}.",
             f"Fewer busy bots, or utilization_stop above {share(level)}.",
             level,
             stop,
         )
     if not is_open:
-        text = f"Utilization refused: {share(level)} of the bots are busy; it must be below {share(start)} for "
+        text = f"Utilization refused: {busy}; it must be below {share(start)} for "
         text += duration(thresholds.utilization_for_s)
         change = f"A level below {share(start)}."
         if below_since_s:
@@ -81,11 +85,7 @@ def utilization_gate(
             change = f"Another {duration(max(0.0, thresholds.utilization_for_s - lasted_s))} below {share(start)}."
         return _refused(Gate.UTILIZATION, text + ".", change, level, start)
     return GateCheck(
-        Gate.UTILIZATION,
-        True,
-        f"{share(level)} of the bots are busy with real tasks, the limit is {share(stop)}.",
-        level,
-        stop,
+        Gate.UTILIZATION, True, f"{busy} with real tasks, the limit is {share(stop)}.", level, stop
     )
 
 

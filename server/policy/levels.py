@@ -77,13 +77,15 @@ class Levels:
 
     def utilization_check(self, spec: Spec | None = None) -> GateCheck:
         """Gate 3, for the pool, or for the bots that compete with the spec's for the same tasks if they are busier."""
-        level = self.utilization
+        level, who = self.utilization, ""
         if spec is not None:
             groups = self.fleet.fits.groups(spec.dimensions)
             usable = sum(self._usable[group] for group in groups)
-            if usable:
-                level = max(level, utilization(sum(self._real[group] for group in groups), 0, usable))
-        return gates.utilization_gate(level, self.gate_open, self.below_since_s, self.view.thresholds, self.view.now_s)
+            part = utilization(sum(self._real[group] for group in groups), 0, usable) if usable else 0.0
+            if part > level:
+                level, who = part, f" that fit {spec.family}"
+        view = self.view
+        return gates.utilization_gate(level, self.gate_open, self.below_since_s, view.thresholds, view.now_s, who)
 
     def reserve_check(self, spec: Spec | None = None) -> GateCheck:
         """Gate 4 for the next hand-out: for the pool, and for the bots that fit the spec."""

@@ -1,0 +1,121 @@
+"""What is expected of demand: decayed arrivals, learned costs, the operator's guess, and sums over processes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.policy.demand import DemandSums, forecast_rates
+from server.policy.model import Demand
+from server.policy.sketch import Sketch
+from tests.policy_world import NOW_S
+
+HOUR_S = 3600.0
+
+
+def steady(per_h: int, hours: float) -> DemandSums:
+    """Arrivals at an even pace until now."""
+    sums = DemandSums.watching(NOW_S - hours * HOUR_S)
+    for number in range(int(per_h * hours)):
+        sums = sums.add(NOW_S - hours * HOUR_S + number * HOUR_S / per_h)
+    return sums
+
+
+def test_every_memory_finds_the_pace_of_steady_arrivals() -> None:
+    rates = steady(60, 12).rates(NOW_S)
+    for half_life, rate in rates.items():
+        assert rate * HOUR_S == pytest.approx(60, rel=0.25 if half_life == 120 else 0.06)
+
+
+def test_a_watch_of_two_hours_is_not_taken_for_a_day_of_silence() -> None:
+    assert steady(60, 2).rates(NOW_S)[86_400] * HOUR_S == pytest.approx(60, rel=0.02)
+
+
+def test_one_early_arrival_is_no_storm() -> None:
+    sums = DemandSums.watching(NOW_S).add(NOW_S + 1)
+    assert max(rate * HOUR_S for half, rate in sums.rates(NOW_S + 2).items() if half >= 900) < 8
+
+
+def test_short_memories_forget_sooner() -> None:
+    rates = steady(60, 12).rates(NOW_S + HOUR_S)
+    assert rates[120] < rates[900] < rates[3600] < rates[86_400]
+
+
+ARRIVALS = st.lists(st.integers(0, 200_000), max_size=30)
+
+
+@given(ARRIVALS, st.randoms(use_true_random=False))
+def test_the_order_of_reports_does_not_matter(offsets: list[int], rng: object) -> None:
+    late = list(offsets)
+    rng.shuffle(late)  # type: ignore[attr-defined]
+    one, other = DemandSums(), DemandSums()
+    for offset in sorted(offsets):
+        one = one.add(NOW_S + offset)
+    for offset in late:
+        other = other.add(NOW_S + offset)
+    assert one.decay(NOW_S + 200_000).counts == pytest.approx(other.decay(NOW_S + 200_000).counts)
+    assert (one.first_arrival_s, one.last_arrival_s) == (other.first_arrival_s, other.last_arrival_s)
+
+
+@given(ARRIVALS, st.integers(1, 4))
+def test_processes_that_share_the_arrivals_add_up_to_one_that_saw_them_all(offsets: list[int], processes: int) -> None:
+    alone = DemandSums.watching(NOW_S)
+    shared = [DemandSums.watching(NOW_S) for _ in range(processes)]
+    for number, offset in enumerate(offsets):
+        alone = alone.add(NOW_S + offset).observe(cold_s=offset % 90 + 1.0)
+        at = number % processes
+        shared[at] = shared[at].add(NOW_S + offset).observe(cold_s=offset % 90 + 1.0)
+    merged = shared[0]
+    for sums in shared[1:]:
+        merged = merged.merge(sums)
+    then_s = NOW_S + 200_000
+    assert merged.rates(then_s) == pytest.approx(alone.rates(then_s))
+    assert merged.arrivals == alone.arrivals
+
+
+def test_sums_survive_a_page() -> None:
+    sums = steady(30, 3).observe(cold_s=61, warm_s=2, duration_s=300)
+    assert DemandSums.from_plain(json.loads(json.dumps(sums.to_plain()))) == sums
+
+
+def test_a_page_of_another_shape_is_an_error() -> None:
+    with pytest.raises(ValueError, match="2 counts, 6 half-lives"):
+        DemandSums.from_plain({**DemandSums().to_plain(), "counts": [1, 2]})
+
+
+def test_a_cost_is_learned_from_three_observations_on() -> None:
+    sums = DemandSums.watching(NOW_S).observe(cold_s=60).observe(cold_s=60)
+    assert sums.demand(NOW_S).cold_cost_s is None
+    sums = sums.observe(cold_s=600)
+    assert sums.demand(NOW_S).cold_cost_s == pytest.approx(60, rel=0.05)
+    assert sums.demand(NOW_S).warm_cost_s is None
+
+
+@given(st.lists(st.floats(0.1, 100_000), min_size=1, max_size=60), st.sampled_from([0.5, 0.9]))
+def test_a_sketch_is_within_five_percent_of_the_quantile(values: list[float], share: float) -> None:
+    sketch = Sketch()
+    for value in values:
+        sketch = sketch.add(value)
+    exact = sorted(values)[max(0, -int(-(share * len(values)) // 1) - 1)]
+    assert sketch.quantile(share) == pytest.approx(exact, rel=0.05)
+
+
+def test_an_empty_sketch_knows_nothing() -> None:
+    assert Sketch().quantile(0.5) is None
+
+
+def test_the_operators_guess_counts_at_first_and_fades_as_time_is_watched() -> None:
+    def expected_per_h(watched_h: float) -> float:
+        sums = DemandSums.watching(NOW_S - watched_h * HOUR_S) if watched_h else DemandSums()
+        return forecast_rates(sums.demand(NOW_S), 60 / HOUR_S)[0] * HOUR_S
+
+    assert expected_per_h(0) == pytest.approx(60)
+    assert expected_per_h(3) == pytest.approx(15)
+    assert expected_per_h(99) == pytest.approx(0.6)
+
+
+def test_without_a_guess_only_what_came_counts() -> None:
+    assert forecast_rates(Demand(rates_per_s={120: 0.5}, observed_s=60), 0.0) == [0.5]

@@ -1,0 +1,140 @@
+"""A real task that only background-busy bots fit gets one of them; and runs that nobody needs end."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.policy.model import Purpose, Thresholds, Victim, Wish
+from server.policy.plan import plan
+from tests.policy_world import NOW_S, bot, gate, held, spec, task, view
+
+SPECS = [spec("src"), spec("clean", purpose=Purpose.CLEAN)]
+
+
+def runs(name: str, purpose: Purpose = Purpose.FORECAST, since_s: float = 60.0, **fields: object):
+    """A bot that has run background work for so long, claim 7."""
+    return bot(name, run=held(purpose, "src", task_id=f"d-{name}", since_s=NOW_S - since_s, **fields))
+
+
+def victims(bots: list, tasks: list, **world: object) -> list[tuple[str, str]]:
+    """(bot to stop, for which task)."""
+    made = plan(view(bots, tasks=tasks, specs=SPECS, **world))  # type: ignore[arg-type]
+    return [(wanted.bot, wanted.for_task) for wanted in made.preempt]
+
+
+def test_the_run_that_has_done_least_is_stopped() -> None:
+    assert victims([runs("old", since_s=500), runs("young", since_s=5)], [task("t1")]) == [("young", "t1")]
+
+
+def test_a_run_that_keeps_its_part_is_stopped_before_one_that_loses_it() -> None:
+    bots = [runs("young", since_s=5), runs("old", since_s=500, resumable=True)]
+    assert victims(bots, [task("t1")]) == [("old", "t1")]
+
+
+def test_a_bet_is_stopped_before_what_is_owed() -> None:
+    bots = [runs("clean", Purpose.CLEAN, 5), runs("ordered", Purpose.ON_DEMAND, 5), runs("bet", since_s=500)]
+    assert victims(bots, [task("t1"), task("t2"), task("t3")]) == [("bet", "t1"), ("ordered", "t2"), ("clean", "t3")]
+
+
+def test_a_run_that_warms_for_a_waiting_task_is_never_stopped() -> None:
+    covering = runs("b1", Purpose.ON_DEMAND, for_task="t1")
+    elsewhere = task("t1", dimensions=(("pool", ("elsewhere",)),))
+    assert victims([covering], [elsewhere, task("t2")]) == []
+    assert victims([covering], [task("t2")]) == [("b1", "t2")]
+
+
+def test_a_run_that_is_being_stopped_already_is_no_victim() -> None:
+    assert victims([runs("b1", stop="preempt")], [task("t1")]) == []
+
+
+def test_one_victim_a_task_and_one_task_a_victim() -> None:
+    assert len(victims([runs("b1"), runs("b2"), runs("b3")], [task("t1"), task("t2")])) == 2
+    assert len(victims([runs("b1")], [task("t1"), task("t2")])) == 1
+
+
+@pytest.mark.parametrize(
+    ("mark", "stopped"),
+    [
+        (Victim("b1", 7, NOW_S + 60), []),
+        (Victim("b1", 7, NOW_S - 1), [("b2", "t1")]),
+        (Victim("b1", 6, NOW_S + 60), [("b2", "t1")]),
+        (Victim("gone", 7, NOW_S + 60), [("b2", "t1")]),
+    ],
+)
+def test_a_task_asks_again_only_when_its_mark_is_void(mark: Victim, stopped: list) -> None:
+    bots = [runs("b1", stop="preempt"), runs("b2")]
+    assert victims(bots, [task("t1", victim=mark)]) == stopped
+
+
+def test_a_bot_that_failed_after_it_was_freed_does_not_keep_the_task_waiting() -> None:
+    freed = bot("b1", quarantined="disk full")
+    mark = Victim("b1", 7, NOW_S + 60)
+    assert victims([freed, runs("b2")], [task("t1", victim=mark)]) == [("b2", "t1")]
+
+
+def test_an_idle_bot_that_fits_spares_the_runs() -> None:
+    assert victims([runs("b1"), bot("b2")], [task("t1")]) == []
+
+
+def test_only_a_bot_that_fits_is_freed_and_only_one_that_is_healthy() -> None:
+    wants_gpu = task("t1", dimensions=(("pool", ("p",)), ("gpu", ("a",))))
+    with_gpu = bot("b2", run=held(Purpose.FORECAST, "src"), extra={"gpu": ["a"]})
+    assert victims([runs("b1"), with_gpu], [wants_gpu]) == [("b2", "t1")]
+    sick = bot("b3", run=held(Purpose.FORECAST, "src"), extra={"gpu": ["a"]}, quarantined="disk")
+    assert victims([sick], [wants_gpu]) == []
+
+
+def test_real_work_is_never_stopped() -> None:
+    assert victims([bot("b1", run=held())], [task("t1", priority=0)]) == []
+
+
+def test_the_urgent_task_gets_the_only_victim() -> None:
+    assert victims([runs("b1")], [task("t1", age_s=99), task("t2", priority=1)]) == [("b1", "t2")]
+
+
+def test_why_a_run_is_stopped_is_told() -> None:
+    (lost,) = plan(view([runs("b1")], tasks=[task("t1")], specs=SPECS)).preempt
+    assert lost.text.replace("\u00a0", " ") == (
+        "b1 stops warming src@g1 for t1: no idle bot fits that task, and this run loses 60 s of work, the least."
+    )
+    (kept,) = plan(view([runs("b1", resumable=True)], tasks=[task("t1")], specs=SPECS)).preempt
+    assert kept.text.endswith("and this run keeps its part done.")
+
+
+def useless(bots: list, **world: object) -> list[str]:
+    """What is said of the runs that nobody needs."""
+    return [run.text for run in plan(view(bots, **({"specs": SPECS} | world))).useless]  # type: ignore[arg-type]
+
+
+def test_the_stop_switch_ends_every_background_run_also_clean_ups() -> None:
+    bots = [runs("b1"), runs("b2", Purpose.CLEAN), bot("b3", run=held())]
+    assert useless(bots, state=gate(stopped=True)) == [
+        "b1 stops warming src@g1: prewarming is stopped.",
+        "b2 stops warming src@g1: prewarming is stopped.",
+    ]
+    off = Thresholds(mode="off")
+    assert useless(bots[:1], thresholds=off) == ["b1 stops warming src@g1: prewarming is off."]
+
+
+def test_a_paused_spec_ends_its_run_and_a_removed_one_too() -> None:
+    assert useless([runs("b1")], specs=[spec("src", active=False)]) == [
+        "b1 stops warming src@g1: src is paused or retired."
+    ]
+    assert useless([runs("b1")], specs=[]) == ["b1 stops warming src@g1: src has no spec any more."]
+
+
+def test_a_run_for_which_a_task_waits_goes_on() -> None:
+    elsewhere = (("pool", ("elsewhere",)),)
+    waits = task("t1", wishes=(Wish("src", "g1"),), dimensions=elsewhere)
+    assert useless([runs("b1")], specs=[spec("src", active=False)], tasks=[waits]) == []
+    covered = runs("b1", Purpose.ON_DEMAND, for_task="t2")
+    assert useless([covered], specs=[spec("src", active=False)], tasks=[task("t2", dimensions=elsewhere)]) == []
+
+
+def test_shadow_mode_lets_what_runs_end_by_itself() -> None:
+    assert useless([runs("b1")], thresholds=Thresholds(mode="shadow")) == []
+
+
+def test_a_run_that_is_useful_or_stopping_is_left_alone() -> None:
+    assert useless([runs("b1")]) == []
+    assert useless([runs("b1", stop="switch")], state=gate(stopped=True)) == []

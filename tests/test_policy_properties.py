@@ -1,0 +1,286 @@
+"""What holds of every plan, whatever the pool looks like."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.policy.fleet import Fleet
+from server.policy.gates import reserve_size, share_limit, spec_limit
+from server.policy.model import (
+    Demand,
+    Gate,
+    Phase,
+    PoolPlan,
+    PoolView,
+    Purpose,
+    Slot,
+    Spec,
+    Thresholds,
+    Victim,
+    Wish,
+)
+from server.policy.plan import claimable, plan
+from tests.policy_world import MEMORIES_S, NOW_S, POOL, bot, demand, gate, held, spec, task, view, warm
+
+FAMILIES = ["src", "lib", "fw"]
+KINDS = ["a", "b"]
+BETS = {Purpose.FORECAST, Purpose.ANNOUNCED}
+
+
+@st.composite
+def slots(draw: Any) -> dict[str, Slot]:
+    """Up to two slots in any phase."""
+    found = {}
+    for name in draw(st.sets(st.sampled_from(["cache", "disk"]), max_size=2)):
+        family, generation = draw(st.sampled_from(FAMILIES)), draw(st.sampled_from(["g1", "g2"]))
+        phase = draw(st.sampled_from(list(Phase)))
+        used_s = draw(st.sampled_from([0.0, 60.0, 5000.0]))
+        found[name] = warm(family, generation, phase=phase, slot=name, used_s=used_s)[1]
+    return found
+
+
+@st.composite
+def bots(draw: Any, number: int) -> Any:
+    """A bot in any condition."""
+    run = None
+    if draw(st.booleans()):
+        purpose = draw(st.sampled_from([Purpose.REAL, Purpose.REAL, *list(Purpose)]))
+        family = draw(st.sampled_from(FAMILIES)) if purpose is not Purpose.REAL else ""
+        run = held(purpose, family, draw(st.sampled_from(["g1", "g2"])), task_id=f"d{number}", n=number,
+                   stop=draw(st.sampled_from(["", "", "preempt"])))
+    return bot(
+        f"b{number}",
+        *draw(slots()).items(),
+        run=run,
+        idle_s=draw(st.sampled_from([0.0, 60.0])),
+        extra={"kind": [draw(st.sampled_from(KINDS))]},
+        alive=draw(st.sampled_from([True, True, True, False])),
+        quarantined=draw(st.sampled_from(["", "", "disk"])),
+        held_poll=draw(st.booleans()),
+        next_poll_s=NOW_S + draw(st.sampled_from([-NOW_S, 1.0, 30.0])),
+        backoff_until_s=draw(st.sampled_from([{}, {"src": NOW_S + 60}])),
+    )
+
+
+@st.composite
+def tasks(draw: Any, number: int) -> Any:
+    """A pending task of any kind."""
+    kind = draw(st.sampled_from([(), (("kind", ("a",)),), (("kind", ("c",)),), (("id", ("b0", "b1")),)]))
+    wish = draw(st.sampled_from([(), (Wish("src"),), (Wish("src", "g1"), Wish("fw"))]))
+    victim = draw(st.sampled_from([None, Victim("b1", 1, NOW_S + 50)]))
+    return task(f"t{number}", dimensions=POOL + kind, wishes=wish, victim=victim,
+                priority=draw(st.sampled_from([10, 100])), age_s=draw(st.sampled_from([0.0, 5.0, 500.0])))
+
+
+@st.composite
+def specs(draw: Any) -> list[Spec]:
+    """Specs of some families, some with two generations, one perhaps cleaning."""
+    found = []
+    for family in draw(st.sets(st.sampled_from(FAMILIES))):
+        for number in range(1, 1 + draw(st.integers(1, 2))):
+            kind = draw(st.sampled_from([(), (("kind", ("a",)),)]))
+            found.append(spec(family, f"g{number}", sequence=number, slot=draw(st.sampled_from(["cache", "disk"])),
+                              dimensions=POOL + kind, active=draw(st.sampled_from([True, True, False])),
+                              max_running=draw(st.sampled_from([0, 1]))))
+    if draw(st.booleans()):
+        found.append(spec("clean", "", purpose=Purpose.CLEAN, slot=draw(st.sampled_from(["cache", ""]))))
+    return found
+
+
+@st.composite
+def pools(draw: Any, **fixed: Any) -> PoolView:
+    """A pool of up to twelve bots in any state, with thresholds that matter at that size."""
+    thresholds = Thresholds(
+        mode=draw(st.sampled_from(["live", "live", "live", "shadow", "off"])),
+        reserve_share=draw(st.sampled_from([0.0, 0.1, 0.3])),
+        reserve_min=draw(st.integers(0, 2)),
+        background_share=draw(st.sampled_from([0.0, 0.3, 0.6, 1.0])),
+        spec_share=draw(st.sampled_from([0.2, 0.5, 1.0])),
+        hand_outs_per_min=draw(st.sampled_from([1, 60])),
+    )
+    state = gate(
+        stopped=draw(st.sampled_from([False, False, False, True])),
+        open=draw(st.sampled_from([True, True, False])),
+        open_breakers=draw(st.sampled_from([{}, {}, {"src": "it failed"}])),
+        ledger_losing=draw(st.sampled_from(["", "", "", "it loses"])),
+        growth_p90=draw(st.sampled_from([0.0, 0.0, 2.5])),
+    )
+    made = view(
+        [draw(bots(number)) for number in range(draw(st.integers(0, 12)))],
+        tasks=[draw(tasks(number)) for number in range(draw(st.integers(0, 4)))],
+        specs=draw(specs()),
+        demand={family: demand(draw(st.sampled_from([0.0, 1.0, 20.0]))) for family in FAMILIES},
+        generation_demand=draw(st.sampled_from([{}, {("src", "g3"): Demand(arrivals=1, first_arrival_s=NOW_S)}])),
+        thresholds=thresholds,
+        state=state,
+        view_age_s=draw(st.sampled_from([0.5, 0.5, 0.5, 90.0])),
+    )
+    return replace(made, **fixed)
+
+
+def hand_outs(made: PoolPlan) -> dict[str, Any]:
+    """Background work by bot."""
+    return {name: advice.background for name, advice in made.advice.items() if advice.background}
+
+
+MANY = settings(max_examples=400, deadline=None)
+
+
+@MANY
+@given(pools())
+def test_nothing_is_handed_out_when_any_gate_is_closed(seen: PoolView) -> None:
+    made = plan(seen)
+    given_work = hand_outs(made)
+    if seen.thresholds.mode != "live" or seen.gate.stopped or seen.view_age_s > seen.thresholds.view_max_age_s:
+        assert given_work == {}
+    fleet = Fleet(seen)
+    for name, work in given_work.items():
+        one = fleet.by_id[name]
+        assert one.held is None and one.alive and not one.quarantined
+        assert not any(fleet.fits.fits(waiting.dimensions, name) for waiting in seen.pending)
+        assert work.family not in seen.gate.open_breakers
+        assert one.backoff_until_s.get(work.family, 0.0) <= NOW_S
+        if work.purpose in BETS:
+            assert made.gate_open and not seen.gate.ledger_losing
+            assert NOW_S - one.idle_since_s >= seen.thresholds.min_idle_s
+            assert work.value is not None and work.value.net >= seen.thresholds.value_threshold
+
+
+@MANY
+@given(pools())
+def test_reserve_and_shares_hold_over_the_whole_plan(seen: PoolView) -> None:
+    made, fleet, t = plan(seen), Fleet(seen), seen.thresholds
+    given_work = hand_outs(made)
+    bets = {name: work for name, work in given_work.items() if work.purpose in BETS}
+    if not bets:
+        return
+    usable, running = len(fleet.usable), len(fleet.background)
+    taken = {name for name, advice in made.advice.items() if advice.why_task} | given_work.keys()
+    left = sum(1 for one in fleet.idle if one.id not in taken)
+    assert left >= reserve_size(usable, t, seen.gate.growth_p90)
+    assert running + len(given_work) <= share_limit(usable, t.background_share)
+    assert len(given_work) <= t.hand_outs_per_min
+    for family, number in Counter(work.family for work in bets.values()).items():
+        warms_already = sum(1 for one in fleet.background if one.held is not None and one.held.family == family)
+        assert warms_already + number <= spec_limit(fleet.specs[family], usable, t)
+
+
+@MANY
+@given(pools())
+def test_only_the_current_generation_of_an_active_spec_is_warmed(seen: PoolView) -> None:
+    fleet = Fleet(seen)
+    for name, work in hand_outs(plan(seen)).items():
+        current = fleet.specs[work.family]
+        assert (work.generation, work.revision) == (current.generation, current.revision)
+        assert current.active and fleet.fits.fits(current.dimensions, name)
+        if work.purpose in BETS:
+            slot = fleet.by_id[name].slots.get(current.slot)
+            assert slot is None or (slot.family, slot.generation, slot.phase) != (
+                work.family, work.generation, Phase.WARM
+            )
+
+
+@MANY
+@given(pools())
+def test_the_same_view_gives_the_same_plan(seen: PoolView) -> None:
+    assert plan(seen) == plan(seen)
+
+
+@MANY
+@given(pools())
+def test_dispatch_gives_each_task_to_one_fitting_bot_and_holds_no_task_for_ever(seen: PoolView) -> None:
+    made, fleet = plan(seen), Fleet(seen)
+    own = [advice.tasks[0] for advice in made.advice.values() if advice.why_task]
+    assert len(own) == len(set(own))
+    known = {waiting.id: waiting for waiting in seen.pending}
+    for name, advice in made.advice.items():
+        assert all(fleet.fits.fits(known[task_id].dimensions, name) for task_id in advice.tasks)
+        assert len(advice.tasks) == len(set(advice.tasks))
+        assert seen.thresholds.sleep_min_s <= advice.sleep_s <= seen.thresholds.sleep_max_s
+    for hold in made.holds.values():
+        assert NOW_S < hold.until_s <= known[hold.task_id].created_s + seen.thresholds.affinity_hold_s
+    idle = {one.id for one in fleet.idle}
+    later_s = NOW_S + seen.thresholds.affinity_hold_s
+    for waiting in seen.pending:
+        if waiting.id not in own:
+            takers = {name for name in idle if fleet.fits.fits(waiting.dimensions, name)}
+            assert all(made.advice[name].why_task for name in takers), "an idle bot was left over"
+        elif len(seen.pending) == 1:
+            assert any(waiting.id in claimable(made, name, later_s) for name in idle)
+
+
+@MANY
+@given(pools())
+def test_every_idle_bot_without_work_knows_why(seen: PoolView) -> None:
+    for advice in plan(seen).advice.values():
+        assert (advice.background is None) == (advice.refused is not None)
+        if advice.refused is not None:
+            assert advice.refused.text.endswith(".")
+            assert advice.refused.would_change or advice.refused.gate is Gate.NO_SPEC
+
+
+@MANY
+@given(pools())
+def test_preemption_takes_one_running_bet_a_task_and_never_stops_one_twice(seen: PoolView) -> None:
+    made, fleet = plan(seen), Fleet(seen)
+    assert len({wanted.bot for wanted in made.preempt}) == len({wanted.for_task for wanted in made.preempt})
+    for wanted in made.preempt:
+        run = fleet.by_id[wanted.bot].held
+        assert run is not None and run.purpose is not Purpose.REAL and not run.stop and run.n == wanted.n
+        waiting = next(one for one in seen.pending if one.id == wanted.for_task)
+        assert fleet.fits.fits(waiting.dimensions, wanted.bot)
+
+
+@MANY
+@given(pools(), st.sampled_from(FAMILIES), st.floats(1.0, 50.0))
+def test_more_demand_never_lowers_the_stock_of_a_family(seen: PoolView, family: str, factor: float) -> None:
+    calm = replace(seen, pending=(), generation_demand={})
+    now = calm.demand[family]
+    more = replace(now, rates_per_s={memory: rate * factor for memory, rate in now.rates_per_s.items()})
+
+    def stock(of: PoolView) -> int:
+        """Copies that the pool holds or makes, once the plan is carried out."""
+        given_work = hand_outs(plan(of))
+        made = sum(1 for work in given_work.values() if work.family == family)
+        fleet = Fleet(of)
+        current = fleet.specs.get(family)
+        kept = sum(
+            1
+            for one in fleet.idle
+            for name, slot in one.slots.items()
+            if current is not None
+            and (slot.phase, slot.family, slot.generation) == (Phase.WARM, family, current.generation)
+            and not (one.id in given_work and _slot_of(fleet, given_work[one.id]) == name)
+        )
+        return made + kept
+
+    assert stock(replace(calm, demand={**calm.demand, family: more})) >= stock(calm)
+
+
+def _slot_of(fleet: Fleet, work: Any) -> str:
+    return fleet.specs[work.family].slot
+
+
+@pytest.mark.parametrize("weights", [(30, 30), (60, 20), (90, 30), (10, 10, 10), (60, 30, 15)])
+def test_several_families_find_their_balance_in_proportion_to_demand(weights: tuple[int, ...]) -> None:
+    """As many places as are needed on average: they are shared as the demand is."""
+    names = [f"f{number}" for number in range(len(weights))]
+    thresholds = Thresholds(mode="live", background_share=1.0, spec_share=1.0, hand_outs_per_min=1000)
+    # Tasks of half an hour: weight / 2 bots are needed at a time.
+    asked = {
+        name: Demand(rates_per_s=dict.fromkeys(MEMORIES_S, weight / 3600), observed_s=9e5, duration_s=1800.0)
+        for name, weight in zip(names, weights, strict=True)
+    }
+    places = sum(weights) // 2
+    pool = [bot(f"b{number}") for number in range(round(places / 0.9) + 1)]
+    made = plan(view(pool, specs=[spec(name) for name in names], demand=asked, thresholds=thresholds))
+    share = Counter(work.family for work in hand_outs(made).values())
+    assert share.total() >= places - 1
+    for name, weight in zip(names, weights, strict=True):
+        assert share[name] / share.total() == pytest.approx(weight / sum(weights), abs=0.12)

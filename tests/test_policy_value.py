@@ -1,0 +1,185 @@
+"""What a warm copy is worth: Erlang's loss, the residence time, announcements, and what a prewarm displaces."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.policy.fleet import Fleet
+from server.policy.model import Announcement, Demand, Purpose, Thresholds
+from server.policy.plan import plan
+from server.policy.stock import Stock
+from server.policy.value import Curve, ErlangB, Needs, needed_soon, residence_s
+from tests.policy_world import MEMORIES_S, NOW_S, bot, demand, spec, view, warm
+
+
+@pytest.mark.parametrize(
+    ("load", "servers", "loss"), [(1.0, 0, 1.0), (1.0, 1, 0.5), (1.0, 2, 0.2), (10.0, 10, 0.21458)]
+)
+def test_erlang_b_gives_the_textbook_losses(load: float, servers: int, loss: float) -> None:
+    assert ErlangB(load).at(servers) == pytest.approx(loss, rel=1e-4)
+
+
+def test_between_whole_numbers_the_loss_is_linear() -> None:
+    assert ErlangB(1.0).at(1.5) == pytest.approx(0.35)
+
+
+RATES = st.floats(0.0, 0.5)
+
+
+@given(RATES, st.floats(60, 3600), st.integers(1, 30))
+def test_each_further_copy_is_worth_less(rate: float, stays_s: float, copy: int) -> None:
+    curve = Curve(Needs([rate], 300.0, 2.0, stays_s))
+    assert 0.0 <= curve.at(copy + 1) <= curve.at(copy) + 1e-12 <= 1.0
+
+
+@given(RATES, RATES, st.integers(1, 30))
+def test_more_demand_never_makes_a_copy_worth_less(rate: float, more: float, copy: int) -> None:
+    needs = Needs([rate], 300.0, 2.0, 1800.0)
+    assert Curve(replace(needs, rates_per_s=[rate + more])).at(copy) >= Curve(needs).at(copy) - 1e-9
+
+
+def test_busy_copies_that_will_be_free_soon_make_another_one_worth_less() -> None:
+    needs = Needs([0.01], 300.0, 2.0, 3600.0)
+    assert Curve(replace(needs, busy=5)).at(1) < Curve(needs).at(1)
+
+
+def test_the_first_copy_is_worth_the_chance_that_anybody_comes_while_it_stays() -> None:
+    """With one copy and none busy, B(0) − B(1) = 1 / (1 + a)."""
+    rate, stays_s = 1 / 3600, 3600.0
+    expected = 1 - math.exp(-stays_s * rate / (1 + rate * 302))
+    assert Curve(Needs([rate], 300.0, 2.0, stays_s)).at(1) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("states", "per_s", "cold_s", "fresh_s", "stays_s"),
+    [
+        (100, 0.0, 60, 86_400, 3600),
+        (100, 0.1, 60, 86_400, 1000),
+        (100, 10.0, 60, 86_400, 60),
+        (100, 0.001, 60, 86_400, 3600),
+        (100, 0.0, 60, 900, 900),
+    ],
+)
+def test_a_state_stays_as_long_as_the_pools_turnover_lets_it(
+    states: int, per_s: float, cold_s: float, fresh_s: float, stays_s: float
+) -> None:
+    assert residence_s(states, per_s, cold_s, fresh_s) == stays_s
+
+
+@given(st.floats(0, 200), st.integers(0, 300))
+def test_the_chance_of_being_needed_is_a_probability_that_falls_with_spare_bots(arrivals: float, spare: int) -> None:
+    assert 0.0 <= needed_soon(arrivals, spare + 1) <= needed_soon(arrivals, spare) + 1e-9 <= 1.0 + 1e-9
+
+
+def test_the_chance_that_one_of_two_tasks_finds_no_spare_bot() -> None:
+    assert needed_soon(2.0, 1) == pytest.approx(1 - 3 * math.exp(-2))
+
+
+def two_bots(*slots: tuple, **world: object):
+    """Two idle bots that hold the same (one is the reserve): the advice for the one that gets work, if any does."""
+    made = plan(view([bot("b1", *slots), bot("b2", *slots)], **world))  # type: ignore[arg-type]
+    return max(made.advice.values(), key=lambda advice: advice.background is not None)
+
+
+def test_a_state_that_is_worth_more_is_not_displaced_by_one_that_is_worth_less() -> None:
+    specs = [spec("hot"), spec("cool")]
+    asked = {"hot": demand(20), "cool": demand(5)}
+    assert two_bots(warm("hot"), specs=specs, demand=asked).background is None
+    given_work = two_bots(warm("cool"), specs=specs, demand={"hot": demand(20), "cool": demand(0.1)}).background
+    assert given_work is not None and given_work.family == "hot"
+
+
+def the_only_bot():
+    """The advice for the only bot, which holds the only copy of a state that is seldom wanted; nothing is kept back."""
+    thresholds = Thresholds(mode="live", reserve_share=0.0, reserve_min=0)
+    asked = {"hot": demand(20), "cool": demand(0.1)}
+    made = plan(view([bot("b1", warm("cool"))], specs=[spec("hot"), spec("cool")], demand=asked, thresholds=thresholds))
+    return made.advice["b1"]
+
+
+def test_what_a_prewarm_displaces_is_in_its_sum() -> None:
+    given_work = the_only_bot().background
+    assert given_work is not None and given_work.value is not None
+    assert given_work.text.replace("\u00a0", " ") == "Warming b1 for hot@g1 is worth 52 s, 87 % of a cold start."
+    assert given_work.value.text.replace("\u00a0", " ") == (
+        "hot@g1: 1.00 × 58 s saved − 5.5 s for the state displaced − 0.1 s for the risk of a preemption"
+        " − 0 s run cost = 52 s"
+    )
+
+
+def test_a_state_in_another_slot_is_not_displaced() -> None:
+    specs = [spec("hot", slot="disk"), spec("warmer", slot="cache")]
+    given_work = two_bots(
+        warm("warmer", slot="cache"), specs=specs, demand={"hot": demand(20), "warmer": demand(90)}
+    ).background
+    assert given_work is not None and given_work.value is not None
+    assert (given_work.family, given_work.value.displaced_s) == ("hot", 0.0)
+
+
+def test_the_wear_of_a_run_can_be_worth_more_than_it_saves() -> None:
+    dear = spec("src", run_cost_s=100.0)
+    advice = two_bots(specs=[dear], demand={"src": demand(60)})
+    assert advice.background is None
+    assert advice.refused is not None and "100\u00a0s run cost = −42\u00a0s" in advice.refused.values[0].text
+
+
+def test_learned_costs_replace_the_specs_guess() -> None:
+    cheap = spec("src", cold_cost_s=600.0)
+    learned = demand(60, cold_cost_s=3.2, warm_cost_s=3.0)
+    assert two_bots(specs=[cheap], demand={"src": demand(60)}).background is not None
+    assert two_bots(specs=[cheap], demand={"src": learned}).background is None
+
+
+def test_before_any_task_came_the_operators_guess_is_enough() -> None:
+    given_work = two_bots(specs=[spec("src", expected_per_h=30.0)]).background
+    assert given_work is not None and given_work.family == "src"
+
+
+def test_a_new_generation_inherits_the_demand_of_its_family() -> None:
+    new = spec("src", "g2", sequence=2)
+    asked = {("src", "g1"): demand(60)}
+    stock = Stock(Fleet(view([bot("b1")], specs=[new], demand={"src": demand(60)}, generation_demand=asked)))
+    assert [rate * 3600 for rate in stock.rates_per_s(("src", "g2"))] == pytest.approx([48] * len(MEMORIES_S))
+    assert [rate * 3600 for rate in stock.rates_per_s(("src", "g1"))] == pytest.approx([12] * len(MEMORIES_S))
+
+
+def announced(**fields: object) -> Announcement:
+    """Two tasks for src in three minutes."""
+    defaults = {"family": "src", "generation": "", "count": 2, "from_s": NOW_S + 80, "until_s": NOW_S + 600,
+                "confidence": 0.9, "source": "ci"}
+    return Announcement(**(defaults | fields))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("said", "copies"),
+    [
+        (announced(), 2),
+        (announced(count=3), 3),
+        (announced(from_s=NOW_S + 3600, until_s=NOW_S + 7200), 0),
+        (announced(from_s=NOW_S - 900, until_s=NOW_S - 1), 0),
+        (announced(confidence=0.1), 0),
+        (announced(generation="g1"), 2),
+        (announced(generation="g2"), 0),
+        (announced(family="other"), 0),
+    ],
+)
+def test_what_was_announced_is_warmed_in_time_and_no_more(said: Announcement, copies: int) -> None:
+    bots = [bot(f"b{number}") for number in range(10)]
+    made = plan(view(bots, specs=[spec("src")], announcements=[said]))
+    given_work = [advice.background for advice in made.advice.values() if advice.background]
+    assert [work.purpose for work in given_work] == [Purpose.ANNOUNCED] * copies
+
+
+def test_warm_and_warming_copies_count_against_what_was_announced() -> None:
+    bots = [bot("b0", warm("src")), *(bot(f"b{number}") for number in range(1, 10))]
+    made = plan(view(bots, specs=[spec("src")], announcements=[announced()]))
+    assert sum(1 for advice in made.advice.values() if advice.background) == 1
+
+
+def test_nobody_is_warmed_for_a_family_that_nobody_wants() -> None:
+    assert two_bots(specs=[spec("src")], demand={"src": Demand()}).background is None
