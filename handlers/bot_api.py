@@ -28,8 +28,16 @@ API = "/swarming/api/v1/bot"
 EVENTS = ("bot_error", "bot_log", "bot_rebooting", "bot_shutdown")
 SERVER_VERSION = "pilotlight-1"
 STATS = (
-    "bot_overhead", "isolated_stats", "named_caches_stats", "named_caches_before", "cache_trim_stats", "cleanup_stats", "cipd_stats",
-    "cipd_pins", "cas_output_root", "cost_usd",
+    "bot_overhead",
+    "isolated_stats",
+    "named_caches_stats",
+    "named_caches_before",
+    "cache_trim_stats",
+    "cleanup_stats",
+    "cipd_stats",
+    "cipd_pins",
+    "cas_output_root",
+    "cost_usd",
 )
 
 
@@ -109,7 +117,11 @@ class BotCalls:
         if answer.delivery is not None:
             reply |= {"cmd": "run", "manifest": manifest.manifest(answer.delivery, report.bot_id, principal.identity)}
         else:
-            reply |= {"cmd": "sleep", "duration": round(answer.sleep_s, 3), "quarantined": bool(entry.policy.quarantined)}
+            reply |= {
+                "cmd": "sleep",
+                "duration": round(answer.sleep_s, 3),
+                "quarantined": bool(entry.policy.quarantined),
+            }
             if entry.policy.quarantined:
                 reply["quarantined_why"] = entry.policy.quarantined
         return _json(reply)
@@ -140,7 +152,11 @@ class BotCalls:
         token = self._token(body)
         wanted = parse_update(body, task_id)
         answer = task_update.update(self._service, token, wanted)
-        reply: dict[str, Any] = {"ok": answer.ok, "must_stop": answer.must_stop, "session": self._service.sessions.mint(token)}
+        reply: dict[str, Any] = {
+            "ok": answer.ok,
+            "must_stop": answer.must_stop,
+            "session": self._service.sessions.mint(token),
+        }
         if answer.reason:
             reply["stop_reason"] = answer.reason
         return _json(reply)

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 _SESSION_ID = re.compile(r"[a-z0-9\-_/]{1,50}")
 MOST_CONFLICTS = 3
 """So many sessions that lived on after they were superseded mean two machines with one id (A4)."""
-KEPT_STATE = ("named_caches", "disks", "free_disk_bytes", "quarantined", "maintenance", "hostname", "pilotlight_bot", "started_ts")
+KEPT_STATE = (
+    "named_caches",
+    "disks",
+    "free_disk_bytes",
+    "quarantined",
+    "maintenance",
+    "hostname",
+    "pilotlight_bot",
+    "started_ts",
+)
 """The part of a bot's state that is stored; the rest is large and of no use to others."""
 
 
@@ -92,11 +101,13 @@ def merge_report(service: Service, token: Token, report: Report) -> BotEntry:
         SessionGone: another session owns the id (read from the store, never from the view).
     """
     if token.bot != report.bot_id:
-        raise errors.InvalidArgument(f"session: it belongs to bot {token.bot!r}, not {report.bot_id!r}", field="session")
+        raise errors.InvalidArgument(
+            f"session: it belongs to bot {token.bot!r}, not {report.bot_id!r}", field="session"
+        )
     entry = service.view.bot(token.bot)
-    if entry is not None and entry.session_id == token.session and entry.policy.alive:
-        if entry.fingerprint == report.fingerprint():
-            return entry
+    current = entry is not None and entry.session_id == token.session and entry.policy.alive
+    if entry is not None and current and entry.fingerprint == report.fingerprint():
+        return entry
 
     def step(touched: Touched) -> bool:
         now_s = service.clock.now_s()
@@ -114,7 +125,10 @@ def merge_report(service: Service, token: Token, report: Report) -> BotEntry:
 
     if not task_scheduler.run(service, step):
         raise SessionGone
-    return service.view.bot(token.bot)
+    merged = service.view.bot(token.bot)
+    if merged is None:
+        raise SessionGone
+    return merged
 
 
 def _mark_alive_after(bot: Bot, session: str, now_s: float, touched: Touched) -> None:

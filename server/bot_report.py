@@ -82,11 +82,16 @@ def parse(body: dict[str, Any], *, external_ip: str = "", authenticated_as: str 
     """
     raw_dimensions, state = body.get("dimensions"), body.get("state")
     ids = raw_dimensions.get("id") if isinstance(raw_dimensions, dict) else None
-    if not isinstance(ids, list) or len(ids) != 1 or not isinstance(ids[0], str) or not 1 <= len(ids[0]) <= LONGEST_VALUE:
+    if (
+        not isinstance(ids, list)
+        or len(ids) != 1
+        or not isinstance(ids[0], str)
+        or not 1 <= len(ids[0]) <= LONGEST_VALUE
+    ):
         raise errors.InvalidArgument(
             f"dimensions.id: exactly one bot id of 1 to {LONGEST_VALUE} characters is needed", field="dimensions.id"
         )
-    dimensions, wrong = _dimensions(raw_dimensions)
+    dimensions, wrong = _dimensions(raw_dimensions or {})
     if not isinstance(state, dict):
         state, wrong = {}, wrong or "state: must be an object"
     if len(orjson.dumps(state)) > LARGEST_STATE:

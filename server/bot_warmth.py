@@ -1,6 +1,6 @@
 """Brings the warmth table to the bot's record: which events a claim, an end, a report, a restart are for which slots.
 
-The table itself is `server.policy.warmth`; here are only slots as JSON and the specs that say what a slot's evidence is.
+The table itself is `server.policy.warmth`; here are slots as JSON, and the specs that say what the evidence is.
 Every function changes `bot.slots` of a record within the caller's transaction.
 """
 
@@ -53,7 +53,7 @@ def at_start(bot: Bot, wishes: Iterable[Iterable[str]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for family, generation in wishes:
         slot = next((slot for slot in slots.values() if slot.family == family), None)
-        warm = bool(slot) and slot.phase in (Phase.WARM, Phase.STALE) and generation in ("", slot.generation)
+        warm = slot is not None and slot.phase in (Phase.WARM, Phase.STALE) and generation in ("", slot.generation)
         found[family] = {
             "wanted": generation,
             "warm": warm,
@@ -88,9 +88,8 @@ def on_claim(bot: Bot, result: TaskResult, now_s: float, specs: Specs) -> None:
 def _used_slots(bot: Bot, result: TaskResult, specs: Specs) -> dict[str, Wish | None]:
     """Which slots a real task uses: those of what it wants, and those that are to be cleaned after any task."""
     used: dict[str, Wish | None] = {}
-    for name, spec in _cleaning(bot, specs):
+    for name, _ in _cleaning(bot, specs):
         used[name] = None
-        del spec
     for family, generation in result.wishes:
         spec = specs.get(family)
         if spec is not None and spec.policy_pool == result.pool:
@@ -163,13 +162,15 @@ def _report_empty(bot: Bot, name: str, here: list[LoadedSpec], evident: Mapping[
     for spec in here:
         found = evident[spec.family]
         if found is True or isinstance(found, str):
-            _happens(bot, name, warmth_events.Reported(now_s, True, spec.family, found if isinstance(found, str) else ""))
+            _happens(
+                bot, name, warmth_events.Reported(now_s, True, spec.family, found if isinstance(found, str) else "")
+            )
             return
     _happens(bot, name, warmth_events.Reported(now_s, False))
 
 
 def _evidence(spec: LoadedSpec, caches: Mapping[str, int], dimensions: Mapping[str, list[str]]) -> bool | str | None:
-    """What the report says of a spec's state: the generation, True (there, generation untold), False, None (no word)."""
+    """What the report says of a spec's state: its generation, True (there, untold which), False, None (no word)."""
     makes = spec.body.makes
     if makes.named_cache:
         return makes.named_cache in caches

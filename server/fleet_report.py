@@ -1,4 +1,4 @@
-"""The fleet, told: states of bots and pools, why a bot gets what it gets, why a task waits, what each spec cost and saved.
+"""The fleet, told: states of bots and pools, why a bot gets what it gets, why a task waits, what specs cost and saved.
 
 Plain dictionaries for pages, the JSON API and the command line. The sentences come from the policy's own answers, made
 now from the same view that decides.
@@ -147,7 +147,7 @@ def _families(service: Service, pool: str, entries: list[BotEntry]) -> list[dict
 
 
 def ledger(service: Service) -> dict[str, Any]:
-    """Per spec: what background work cost and brought. Savings are modelled: cold minus warm cost of each warm start."""
+    """Per spec: what background work cost and brought. Savings are modelled: cold minus warm cost of a warm start."""
     counters = service.pages.counters()
     specs = []
     for family, spec in sorted(service.view.specs().items()):
@@ -181,9 +181,15 @@ def why_bot(service: Service, bot_id: str) -> dict[str, Any]:
     }
     if entry.policy.held is not None:
         held = entry.policy.held
-        return answer | {"verdict": "holds a run", "sentence": f"{bot_id} {bot_status(entry.policy, 0.0)[1]} ({held.task_id})."}
+        return answer | {
+            "verdict": "holds a run",
+            "sentence": f"{bot_id} {bot_status(entry.policy, 0.0)[1]} ({held.task_id}).",
+        }
     if advice is None:
-        return answer | {"verdict": "unknown", "sentence": f"{bot_id} is not in the plan yet; it is made anew within a second."}
+        return answer | {
+            "verdict": "unknown",
+            "sentence": f"{bot_id} is not in the plan yet; it is made anew within a second.",
+        }
     if advice.tasks:
         return answer | {
             "verdict": "real task",
@@ -264,9 +270,17 @@ def _why_pending(service: Service, result: TaskResult) -> dict[str, Any]:
     if not left:
         broken = next((step for step in steps if step["left"] == 0), None)
         missing = f"`{broken['key']}:{broken['value']}`" if broken else "its dimensions"
-        return {"sentence": f"No bot in {pool} has {missing} besides the rest that it asks for.", "verdict": "no bot", "steps": steps}
+        return {
+            "sentence": f"No bot in {pool} has {missing} besides the rest that it asks for.",
+            "verdict": "no bot",
+            "steps": steps,
+        }
     if service.config.pool(pool).drained:
-        return {"sentence": f"{pool} is drained: its tasks wait until an admin ends that.", "verdict": "drained", "steps": steps}
+        return {
+            "sentence": f"{pool} is drained: its tasks wait until an admin ends that.",
+            "verdict": "drained",
+            "steps": steps,
+        }
     hold = service.view.plan(pool).holds.get(waiting.id)
     if hold is not None:
         return {"sentence": hold.text, "verdict": "held for a warm bot", "until_s": hold.until_s, "steps": steps}

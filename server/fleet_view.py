@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from google.cloud import ndb
 
 from server import bot_warmth, errors, ledger, prewarm_spec
+from server.latest import Head
 from server.policy import model
 from server.policy import plan as policy_plan
-from server.latest import Head
 from server.records.bot import Bot
 from server.records.pool import PoolGate
 from server.records.task import TaskToRun
@@ -192,7 +192,9 @@ class FleetView:
     def pools(self) -> list[str]:
         """Every pool with bots, pending tasks, a gate or a spec."""
         with self._lock:
-            named = {pool for pool, ids in self._by_pool.items() if ids} | {pool for pool, ids in self._pending.items() if ids}
+            named = {pool for pool, ids in self._by_pool.items() if ids} | {
+                pool for pool, ids in self._pending.items() if ids
+            }
             return sorted(named | set(self._gates) | {spec.policy_pool for spec in self._specs.values()})
 
     def pending(self, pool: str | None = None) -> list[TaskEntry]:
@@ -270,7 +272,7 @@ class FleetView:
         self._dirty.add(entry.pool)
 
     def free_for_poll(self, token: Token) -> None:
-        """The poll shows that its bot has its last run behind it; until the store says otherwise, plan with it as free."""
+        """The poll shows that its bot has its last run behind it: plan with it as free until the store says no."""
         with self._lock:
             entry = self._bots.get(token.bot)
             if entry is not None and entry.held is not None and entry.held["n"] == token.claim:
@@ -373,7 +375,9 @@ class FleetView:
         """After a full read: what the store no longer has leaves, unless it is younger than the read's uncertainty."""
         for bot_id in [b for b, entry in self._bots.items() if b not in bots and entry.changed_s < now_s - OVERLAP_S]:
             self._by_pool[self._bots.pop(bot_id).pool].discard(bot_id)
-        for task_id in [t for t, entry in self._tasks.items() if t not in tasks and entry.changed_s < now_s - OVERLAP_S]:
+        for task_id in [
+            t for t, entry in self._tasks.items() if t not in tasks and entry.changed_s < now_s - OVERLAP_S
+        ]:
             self._pending.get(self._tasks.pop(task_id).pool, set()).discard(task_id)
 
     def _gate_state(self, record: PoolGate) -> model.GateState:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from server import errors, spec_body
-from server.policy.model import Purpose, Wish
+from server.policy.model import Order, Purpose, Wish
 from server.policy.model import Spec as PolicySpec
 from server.spec_body import SpecBody
 
@@ -117,6 +117,9 @@ def to_policy(head: Spec, body: SpecBody) -> PolicySpec:
         max_running=body.max_running,
         run_cost_s=body.run_cost_s,
         may_serve_on_demand=body.purpose == "prewarm",
+        order=Order(body.order),
+        registered_s=_registered_s(head, body.generation),
+        known_generations={entry["generation"]: entry["sequence"] for entry in head.generations},
     )
 
 
@@ -145,6 +148,11 @@ def wishes_of(specs: Mapping[str, LoadedSpec], properties: Properties, tags: Ite
         elif caches & spec.body.served_caches() or not given.isdisjoint(spec.body.serves.tags):
             found[spec.family] = Wish(spec.family)
     return tuple(found.values())[:MOST_WISHES]
+
+
+def _registered_s(head: Spec, generation: str) -> float:
+    """When this generation was registered last."""
+    return max((entry["at_s"] for entry in head.generations if entry["generation"] == generation), default=0.0)
 
 
 def _sequence(head: Spec, generation: str) -> int:

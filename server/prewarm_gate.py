@@ -1,7 +1,8 @@
 """PoolGate: the only door through which background work leaves, and the place where its runs are counted.
 
-A background claim reads and writes the pool's one record in its own transaction and checks the gates again there, with
-the record's own count: processes that each saw the same spare bot hand it out once. Claims of real tasks never touch it.
+A background claim reads and writes the pool's one record in its own transaction and checks the gates again there,
+with the record's own count: processes that each saw the same spare bot hand it out once. Claims of real tasks do not
+touch it.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def claim_background(service: Service, token: Token, pool: str, hand_out: HandOu
         GateRefused: a gate refused with the record's own counts, or the spec moved on.
         SessionGone, HoldsRun, NotNow: as for a real claim.
     """
-    from server import task_scheduler  # the scheduler's transitions use this module's entries
+    from server import switch, task_scheduler  # the scheduler's transitions use this module's entries
 
     spec = service.view.specs().get(hand_out.family)
     if spec is None or spec.policy.revision != hand_out.revision:
@@ -102,12 +103,14 @@ def claim_background(service: Service, token: Token, pool: str, hand_out: HandOu
     view_at_s = seen.now_s - seen.view_age_s
 
     def step(touched: task_scheduler.Touched) -> Delivery:
-        bot, gate, head = ndb.get_multi([ndb.Key(Bot, token.bot), ndb.Key(PoolGate, pool), ndb.Key(Spec, hand_out.family)])
+        bot, gate, head = ndb.get_multi(
+            [ndb.Key(Bot, token.bot), ndb.Key(PoolGate, pool), ndb.Key(Spec, hand_out.family)]
+        )
         now_s = service.clock.now_s()
         touched.bot = task_scheduler.usable_bot(bot, token, now_s)
         if head is None or head.state != "active" or head.revision != hand_out.revision:
             raise GateRefused(model.Refused(model.Gate.NO_SPEC, f"{hand_out.family} was changed, paused or retired."))
-        touched.gate = gate = gate or PoolGate(id=pool, stopped=service.view.switch().stopped)
+        touched.gate = gate = gate or switch.new_gate(pool)
         _recheck(gate, spec, hand_out, plan, seen, view_at_s, now_s)
         request, result = _records(service, spec, hand_out, pool, now_s)
         touched.result = result
@@ -122,7 +125,7 @@ def claim_background(service: Service, token: Token, pool: str, hand_out: HandOu
         entry = {"task": request.task_id, "bot": token.bot, "n": n, "revision": hand_out.revision, "since_s": now_s}
         entry |= {key: held[key] for key in ("family", "generation", "slot", "for")}
         gate.entries = [*gate.entries, {**entry, "purpose": hand_out.purpose.value}]
-        gate.hand_outs_s = [t for t in gate.hand_outs_s if t > now_s - gates.WINDOW_S][-MOST_HAND_OUTS_KEPT:] + [now_s]
+        gate.hand_outs_s = [*(t for t in gate.hand_outs_s if t > now_s - gates.WINDOW_S), now_s][-MOST_HAND_OUTS_KEPT:]
         gate.open, gate.below_since_s = plan.gate_open, plan.below_since_s
         touched.put(request, gate)
         return task_scheduler.Delivery(request.task_id, n, request.slices[0], hand_out.purpose.value, bot.dimensions)
@@ -131,7 +134,13 @@ def claim_background(service: Service, token: Token, pool: str, hand_out: HandOu
 
 
 def _recheck(
-    gate: PoolGate, spec: LoadedSpec, hand_out: HandOut, plan: model.PoolPlan, seen: model.PoolView, view_at_s: float, now_s: float
+    gate: PoolGate,
+    spec: LoadedSpec,
+    hand_out: HandOut,
+    plan: model.PoolPlan,
+    seen: model.PoolView,
+    view_at_s: float,
+    now_s: float,
 ) -> None:
     """The gates again, counted with the record."""
     usable = [bot for bot in seen.bots if bot.alive and not bot.quarantined and not bot.maintenance]
@@ -167,10 +176,16 @@ def _records(
 ) -> tuple[TaskRequest, TaskResult]:
     """Request and result of a background task; it has no place in the queue."""
     task_id = new_task_id(now_s, service.rng)
-    piece = spec.slice_record(now_s)
+    piece = spec.slice_record(now_s, service.config.pool(pool))
     purpose = hand_out.purpose.value
     tags = sorted(
-        {f"pool:{pool}", f"purpose:{purpose}", f"spec:{hand_out.family}", f"spec_revision:{hand_out.revision}", "priority:255"}
+        {
+            f"pool:{pool}",
+            f"purpose:{purpose}",
+            f"spec:{hand_out.family}",
+            f"spec_revision:{hand_out.revision}",
+            "priority:255",
+        }
     )
     name = f"{purpose}: {hand_out.family}@{hand_out.generation}"
     keep = expiry(now_s, RETAIN_TASK_S)

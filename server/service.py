@@ -1,4 +1,4 @@
-"""What one server process holds in memory: passed first to every use case, so that tests run many in one interpreter."""
+"""What one server process holds in memory; every use case takes it first, so that tests run many in one interpreter."""
 
 from __future__ import annotations
 
@@ -65,7 +65,9 @@ class Service:
             return
         free = shutil.disk_usage(folder).free
         if free < self.settings.free_disk_floor_bytes:
-            raise errors.ResourceExhausted(f"the server's disk is nearly full ({free // 1_000_000} MB free); no new tasks")
+            raise errors.ResourceExhausted(
+                f"the server's disk is nearly full ({free // 1_000_000} MB free); no new tasks"
+            )
 
     def count(self, pool: str, name: str, amount: float = 1) -> None:
         """Adds to one of the pool's counters."""

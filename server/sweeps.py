@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
-from google.cloud import ndb
 
 from server import task_scheduler
 from server.records.task import TaskResult, TaskToRun
@@ -46,7 +45,7 @@ def expire_tasks(service: Service, beat: Beat) -> None:
 
 
 def declare_deaths(service: Service, beat: Beat) -> None:
-    """Ends what silent bots hold. A sweep in which too many would die stops and says so: the fault is then elsewhere."""
+    """Ends what silent bots hold. Where too many would die at once it stops and says so: the fault is elsewhere."""
     service.view.refresh(force=True)
     service.pages.merge()
     silent, living = [], 0

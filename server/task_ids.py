@@ -27,7 +27,9 @@ def parse_task_id(text: str) -> str:
         InvalidArgument: not an id.
     """
     if not isinstance(text, str) or not _ID.fullmatch(text) or text[-1] not in "01":
-        raise errors.InvalidArgument(f"task_id: {str(text)[:64]!r} is not a task id (hex digits, ending in 0 or 1)", field="task_id")
+        raise errors.InvalidArgument(
+            f"task_id: {str(text)[:64]!r} is not a task id (hex digits, ending in 0 or 1)", field="task_id"
+        )
     return text[:-1] + "0"
 
 

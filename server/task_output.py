@@ -25,7 +25,9 @@ def write(service: Service, task_id: str, offset: int, data: bytes) -> None:
         InvalidArgument: a negative or absurd offset, or a packet beyond the limit.
     """
     if not 0 <= offset <= LARGEST_OUTPUT:
-        raise errors.InvalidArgument(f"output_chunk_start: {offset} is not within 0 and {LARGEST_OUTPUT}", field="output_chunk_start")
+        raise errors.InvalidArgument(
+            f"output_chunk_start: {offset} is not within 0 and {LARGEST_OUTPUT}", field="output_chunk_start"
+        )
     if len(data) > LARGEST_PACKET:
         raise errors.TooLarge(f"output: {len(data)} bytes; at most {LARGEST_PACKET} in one packet", field="output")
     if not data:

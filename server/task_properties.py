@@ -1,8 +1,9 @@
-"""What a task may ask for: the fields of Swarming's NewTask, each with its rule. Source: the published API's validation."""
+"""What a task may ask for: the fields of Swarming's NewTask with their rules. Source: the published validation."""
 
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 from typing import Annotated, Any
 
@@ -147,7 +148,7 @@ class Properties(_Model):
         if len(set(names)) != len(names):
             raise ValueError("a cache is named twice")
         paths = sorted(cache.path for cache in caches)
-        for before, after in zip(paths, paths[1:], strict=False):
+        for before, after in itertools.pairwise(paths):
             if after == before or after.startswith(before + "/"):
                 raise ValueError(f"paths {before!r} and {after!r} contain one another")
         return caches
@@ -271,7 +272,9 @@ class NewTask(_Model):
         for tag in tags:
             key, colon, value = tag.partition(":")
             if not colon or not 1 <= len(key) <= 64 or len(value) > 256 or value != value.strip():
-                raise ValueError(f"{tag[:80]!r} is not key:value with a key of 1 to 64 and a value of at most 256 characters")
+                raise ValueError(
+                    f"{tag[:80]!r} is not key:value with a key of 1 to 64 and a value of at most 256 characters"
+                )
             if key == "swarming.terminate":
                 raise ValueError("the tag swarming.terminate is reserved")
         return tags

@@ -1,4 +1,4 @@
-"""New tasks: normalise, tag, find what they want warm, and create: at most 1 read and 3 writes, idempotent by request id."""
+"""New tasks: normalise, tag, find what they want warm, create in 1 read and 3 writes, idempotent by request id."""
 
 from __future__ import annotations
 

@@ -90,7 +90,9 @@ def get_request(service: Service, principal: Principal, task_id: str) -> TaskReq
     return request
 
 
-def get_results(service: Service, principal: Principal, task_ids: Sequence[str]) -> list[TaskResult | errors.PilotlightError]:
+def get_results(
+    service: Service, principal: Principal, task_ids: Sequence[str]
+) -> list[TaskResult | errors.PilotlightError]:
     """Results in the order asked; an error in place of one that cannot be had."""
     parsed: list[str | errors.PilotlightError] = []
     for text in task_ids:

@@ -180,8 +180,8 @@ def claim(service: Service, token: Token, task_id: str, why: str) -> Delivery:
 def poll_held(service: Service, token: Token) -> Delivery | str:
     """What a poll by the token means for the run that the store says the bot holds.
 
-    Returns the same run again (offered, token older), "sleep" (started, a delayed poll), or "free" (nothing held, or the
-    poll itself shows that main has that run behind it).
+    Returns the same run again (offered, token older), "sleep" (started, a delayed poll), or "free" (nothing held, or
+    the poll itself shows that main has that run behind it).
 
     Raises:
         SessionGone.
@@ -263,7 +263,7 @@ def owns(service: Service, token: Token, task_id: str) -> bool:
 
 
 def end(service: Service, token: Token, task_id: str, report: EndReport) -> Reply:
-    """The last update of a run: 2 reads and 2 writes, background 3 and 3. A repeat, or one of another claim, changes nothing.
+    """The last update of a run: 2 reads and 2 writes, background 3 and 3. A repeat or another claim's changes nothing.
 
     Raises:
         UnknownTask.
@@ -408,7 +408,7 @@ def stop_background(service: Service, task_id: str, n: int, reason: str) -> bool
 
 
 def expire(service: Service, task_id: str) -> str:
-    """Moves a task past its slice's expiry on: the next slice, or EXPIRED. Returns the final state, "" when it goes on."""
+    """Moves a task past its slice's expiry on: the next slice, or EXPIRED. Returns its final state or ""."""
 
     def step(touched: Touched) -> str:
         result, queue = ndb.get_multi([ndb.Key(TaskResult, task_id), ndb.Key(TaskToRun, task_id)])

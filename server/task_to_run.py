@@ -144,7 +144,7 @@ def _claim(
 
 
 def act(service: Service, pool: str, plan: model.PoolPlan) -> None:
-    """Carries out what a plan says about runs under way: stops for waiting tasks, ends of useless ones. Once per plan."""
+    """Carries out what a plan says about runs under way, once: stops for waiting tasks, ends of useless runs."""
     if not service.view.first_to_act(pool, plan):
         return
     for wanted in plan.preempt:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from server.config import PoolConfig
     from server.service import Service
 
-MOST_CLAIMS_WITHOUT_START = 3
 QUIET_MARGIN_S = 20.0
 """Keep-alive of a runner (10 s) plus time for its last update to arrive (10 s); the task's grace comes on top."""
 
@@ -30,9 +29,9 @@ QUIET_MARGIN_S = 20.0
 class Touched:
     """The records of one transition: what was read, and which of them changed."""
 
-    result: TaskResult | None = None
+    result: TaskResult = None  # type: ignore[assignment]  # each transition sets it first
     queue: TaskToRun | None = None
-    bot: Bot | None = None
+    bot: Bot = None  # type: ignore[assignment]  # read when a row needs it
     gate: PoolGate | None = None
     request: TaskRequest | None = None
     changed: list[ndb.Model] = field(default_factory=list)
@@ -80,9 +79,9 @@ def transition(service: Service, touched: Touched, event: Event, *, reason: str 
     to_queue = row.queue
     if row.queue is OnQueue.PENDING and not background:
         result.claims_without_start += 1
-        if result.claims_without_start >= MOST_CLAIMS_WITHOUT_START:
+        if result.claims_without_start >= service.config.pool(result.pool).claims_without_start:
             outcome, to_queue = task.BOT_DIED, OnQueue.GONE
-            reason = reason or f"{MOST_CLAIMS_WITHOUT_START} bots took it and none started it"
+            reason = reason or f"it was handed out {result.claims_without_start} times and never started"
     _read_others(touched, row, to_queue, background)
     if row.leaves_gate and touched.gate is not None and result.claim:
         prewarm_gate.take_out(touched.gate, result.key.id(), result.claim["n"])
@@ -114,6 +113,7 @@ def _read_others(touched: Touched, row: Row, to_queue: OnQueue, background: bool
 def _next_slice(touched: Touched, outcome: str) -> tuple[str, OnQueue]:
     """The task's next slice, or its end when there is none."""
     result, queue = touched.result, touched.queue
+    assert queue is not None  # only EXPIRE asks for it, and its caller has read the queue
     if touched.request is None:
         touched.request = ndb.Key(TaskRequest, result.request_key).get()
     slices = touched.request.slices
@@ -203,7 +203,9 @@ def _learn_from_end(config: PoolConfig, touched: Touched, outcome: str, reason: 
     if not outcome or not result.started_s:
         return
     ran_s = now_s - result.started_s
-    failed = outcome in (task.TIMED_OUT, task.BOT_DIED, task.CLIENT_ERROR) or (outcome == task.COMPLETED and result.failure)
+    failed = outcome in (task.TIMED_OUT, task.BOT_DIED, task.CLIENT_ERROR) or (
+        outcome == task.COMPLETED and result.failure
+    )
     if result.purpose:
         if failed or outcome == task.COMPLETED:
             prewarm_gate.learn(touched.gate, result.spec_family, bot.key.id(), failed, config, now_s)
@@ -216,7 +218,9 @@ def _learn_from_end(config: PoolConfig, touched: Touched, outcome: str, reason: 
         bot.quick_failures = []
     elif failed and ran_s <= config.black_hole_within_s and outcome != task.TIMED_OUT:
         bot.quick_failures = [*bot.quick_failures, result.name][-config.black_hole_failures :]
-        if len(bot.quick_failures) >= config.black_hole_failures and len(set(bot.quick_failures)) >= min(3, config.black_hole_failures):
+        if len(bot.quick_failures) >= config.black_hole_failures and len(set(bot.quick_failures)) >= min(
+            3, config.black_hole_failures
+        ):
             bot.server_quarantined = (
                 f"black hole: failed {len(bot.quick_failures)} tasks of different names in a row, "
                 f"each within {config.black_hole_within_s:g} s"
