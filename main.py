@@ -14,7 +14,7 @@ import click
 import flask
 import structlog
 
-from handlers import auth, bodies, bot_api, guards, internal, metrics, prewarm_api, prpc
+from handlers import auth, bodies, bot_api, fleet_api, guards, internal, metrics, prewarm_api, prpc
 from handlers import errors as error_answers
 from server import errors, log
 from server.service import Service
@@ -42,6 +42,7 @@ def create_app(service: Service) -> flask.Flask:
     app.register_blueprint(bot_api.make_blueprint(service, authenticator.bot))
     app.register_blueprint(prpc.make_blueprint(service, authenticator.client))
     app.register_blueprint(prewarm_api.make_blueprint(service, authenticator.client))
+    app.register_blueprint(fleet_api.make_blueprint(service, authenticator.client))
     _register_pages(app, service, authenticator.client)
     if service.settings.carrier != "thread":
         _turn_pages_by_polls(app, service)
