@@ -1,4 +1,8 @@
-"""Counters for Prometheus at `/metrics`: requests, what polls were answered with, what the store was asked."""
+"""Counters for Prometheus at `/metrics`: requests, what polls were answered with, what the store was asked.
+
+The workers of one server add up through a folder (PROMETHEUS_MULTIPROC_DIR, made by `serve`): whichever of them is
+asked answers for all, and what a killed one counted stays.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +11,78 @@ import threading
 from dataclasses import asdict
 
 import prometheus_client
-from flask import Blueprint, Flask, Response, g, request
-from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess
+from flask import Blueprint, Flask, Response, current_app, g, has_app_context, request
+from prometheus_client import CollectorRegistry, Counter, Histogram, multiprocess, values
 
 from handlers.auth import Authenticate
 from server.access import Permission
 from server.service import Service
 
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""Environment variable of prometheus-client: a folder through which the workers of one server add up."""
+EXTENSION = "pilotlight_metrics"
 STORE_EVERY_S = 1.0
+BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 30.0)
 
-requests_total = Counter("pilotlight_requests_total", "Requests by route and status", ["route", "status"])
-request_seconds = Histogram(
-    "pilotlight_request_seconds",
-    "Time to answer, held polls included",
-    ["route"],
-    buckets=(0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 30.0),
-)
-polls_total = Counter("pilotlight_polls_total", "Polls by what they were answered with", ["answer"])
-store_ops_total = Counter("pilotlight_store_ops_total", "Entities and calls that the store was asked for", ["op"])
+
+class Metrics:
+    """The counters of one application."""
+
+    def __init__(self, service: Service) -> None:
+        if os.environ.get(SHARED_FOLDER):
+            values.ValueClass = values.MultiProcessValue()  # it was chosen when the library was imported: in the master
+        self._registry = own = CollectorRegistry()
+        self.requests = Counter(
+            "pilotlight_requests_total", "Requests by route and status", ["route", "status"], registry=own
+        )
+        self.seconds = Histogram(
+            "pilotlight_request_seconds",
+            "Time to answer, held polls included",
+            ["route"],
+            buckets=BUCKETS_S,
+            registry=own,
+        )
+        self.polls = Counter(
+            "pilotlight_polls_total", "Polls by what they were answered with", ["answer"], registry=own
+        )
+        self._store_ops = Counter(
+            "pilotlight_store_ops_total", "Entities and calls that the store was asked for", ["op"], registry=own
+        )
+        self._ops = service.store.ops
+        self._known: dict[str, int] = {}
+        self._carried_s = float("-inf")
+        self._lock = threading.Lock()
+
+    def text(self) -> bytes:
+        """All counters, of all workers, in Prometheus's format."""
+        registry = self._registry
+        if os.environ.get(SHARED_FOLDER):
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)
+        return prometheus_client.generate_latest(registry)
+
+    def carry_store_ops(self, now_s: float) -> None:
+        """Takes the store's own counts over, at most once a second."""
+        if now_s - self._carried_s < STORE_EVERY_S or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._carried_s = now_s
+            totals = asdict(self._ops.totals())
+            for name, total in totals.items():
+                self._store_ops.labels(name).inc(total - self._known.get(name, 0))
+            self._known = totals
+        finally:
+            self._lock.release()
 
 
 def count_poll(answer: str) -> None:
     """A poll was answered: run, sleep, bot_restart, …"""
-    polls_total.labels(answer).inc()
+    if has_app_context() and EXTENSION in current_app.extensions:
+        current_app.extensions[EXTENSION].polls.labels(answer).inc()
 
 
 def init_app(app: Flask, service: Service) -> None:
     """Counts every request."""
-    store = _StoreCounter(service)
+    metrics = app.extensions[EXTENSION] = Metrics(service)
 
     @app.before_request
     def begin() -> None:
@@ -46,9 +92,9 @@ def init_app(app: Flask, service: Service) -> None:
     def end(response: Response) -> Response:
         now_s = service.clock.monotonic_s()
         route = request.url_rule.rule if request.url_rule else "(none)"
-        requests_total.labels(route, str(response.status_code)).inc()
-        request_seconds.labels(route).observe(now_s - g.get("began_s", now_s))
-        store.add(now_s)
+        metrics.requests.labels(route, str(response.status_code)).inc()
+        metrics.seconds.labels(route).observe(now_s - g.get("began_s", now_s))
+        metrics.carry_store_ops(now_s)
         return response
 
 
@@ -59,32 +105,7 @@ def make_blueprint(authenticate: Authenticate) -> Blueprint:
     @routes.get("/metrics")
     def metrics() -> Response:
         authenticate(request).require(Permission.SERVER_PEEK)
-        registry = prometheus_client.REGISTRY
-        if os.environ.get(SHARED_FOLDER):
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)
-        return Response(prometheus_client.generate_latest(registry), content_type=prometheus_client.CONTENT_TYPE_LATEST)
+        text = current_app.extensions[EXTENSION].text()
+        return Response(text, content_type=prometheus_client.CONTENT_TYPE_LATEST)
 
     return routes
-
-
-class _StoreCounter:
-    """Carries the store's own counts over, at most once a second."""
-
-    def __init__(self, service: Service) -> None:
-        self._ops = service.store.ops
-        self._known: dict[str, int] = {}
-        self._at_s = float("-inf")
-        self._lock = threading.Lock()
-
-    def add(self, now_s: float) -> None:
-        if now_s - self._at_s < STORE_EVERY_S or not self._lock.acquire(blocking=False):
-            return
-        try:
-            self._at_s = now_s
-            totals = asdict(self._ops.totals())
-            for name, total in totals.items():
-                store_ops_total.labels(name).inc(total - self._known.get(name, 0))
-            self._known = totals
-        finally:
-            self._lock.release()

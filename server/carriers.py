@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -69,13 +70,18 @@ class ThreadCarrier:
         if not self._busy.acquire(blocking=False):
             return TROUBLE_S
         try:
-            return min(self._run_jobs(), self.sweeps.run_due(), self._turn_pages())
-        except (errors.StoreUnavailable, errors.Contention) as error:
-            log.warning("carrier_waits", error=error.text)
-        except Exception:  # the thread must outlive whatever happens
-            log.exception("carrier_failed")
+            # One after the other whatever happens: trouble with jobs must not stop the sweeps.
+            return min([self._part(part) for part in (self._run_jobs, self.sweeps.run_due, self._turn_pages)])
         finally:
             self._busy.release()
+
+    def _part(self, part: Callable[[], float]) -> float:
+        try:
+            return part()
+        except (errors.StoreUnavailable, errors.Contention) as error:
+            log.warning("carrier_waits", error=error.text)
+        except Exception:  # the thread must outlive it
+            log.exception("carrier_failed")
         return TROUBLE_S
 
     def _loop(self) -> None:

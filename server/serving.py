@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -29,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Where the workers add up what they counted, if there are several (`handlers/metrics.py`)."""
 KILL_AFTER_S = 10
 """Workers that do not end within so many seconds of SIGTERM are killed."""
 MANY_CONNECTIONS = 1024
@@ -123,7 +126,10 @@ def serve(
         generation=held.generation,
     )
     try:
-        server.serve(target_loader=load, wrap_loader=False)
+        with tempfile.TemporaryDirectory(prefix="pilotlight-metrics-") as folder:
+            if settings.workers > 1:
+                os.environ[METRICS_FOLDER] = folder
+            server.serve(target_loader=load, wrap_loader=False)
     finally:
         held.release()
 

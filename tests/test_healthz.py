@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import main
 from handlers import metrics
 from server.errors import StoreUnavailable
 from server.records.config import Latest
@@ -69,9 +70,11 @@ def test_the_version_is_the_projects() -> None:
 
 
 def test_metrics_count_requests_polls_and_the_store(world: World) -> None:
-    client = world.client()
+    app = main.create_app(world.process())
+    client = app.test_client()
     client.get("/healthz")
-    metrics.count_poll("sleep")
+    with app.app_context():
+        metrics.count_poll("sleep")
     text = client.get("/metrics").get_data(as_text=True)
     assert 'pilotlight_requests_total{route="/healthz",status="200"}' in text
     assert 'pilotlight_polls_total{answer="sleep"}' in text

@@ -12,9 +12,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from google.cloud import ndb
 
 from server import process_guard
+from server.records.page import ProcessPage
 from server.settings import Settings
+from server.store.client import Store
 from tests.server_process import ROOT, ServerProcess, is_running, kill, wait_until
 
 pytestmark = pytest.mark.processes
@@ -94,6 +97,33 @@ def test_a_server_that_is_told_to_stop_sends_held_requests_home_and_ends_well(tm
         assert server.process.wait(8.0) == 0
         poll.join(1.0)
         assert answers and answers[0]["cmd"] == "sleep"
+    store = Store.open(f"embedded:{server.data}")
+    with store.context():
+        assert [page for page in ProcessPage.query().fetch() if "bot1" in page.body], "its last page is written"
+        assert ndb.Key("Job", "sweep:lapse").get().lease_until_s == 0.0, "the next server need not wait"
+    store.close()
+
+
+def test_whichever_worker_is_asked_answers_for_all_and_for_dead_ones(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "data", "--workers", "2") as server:
+        wait_until(lambda: len(server.workers()) == 2, 5.0, "two workers")
+        pids: set[int] = set()
+        asked = 0
+        while len(pids) < 2 and asked < 200:
+            health = server.health()
+            asked += 1
+            pids.add(health["pid"] if health else 0)
+        first = server.workers()[0]
+        kill(first)
+        wait_until(lambda: not is_running(first), 3.0, "one worker is gone")
+        server.wait_until_ready()
+        with urllib.request.urlopen(f"{server.url}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        counted = [
+            line for line in lines if line.startswith('pilotlight_requests_total{route="/healthz",status="200"}')
+        ]
+        assert len(counted) == 1
+        assert float(counted[0].split()[-1]) > asked
 
 
 def post(url: str, body: dict) -> dict:
