@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from google.cloud import ndb
-
 from server import bot_management, cursors, errors
 from server.access import Permission, Principal
 from server.fleet_view import BotEntry, bot_entry
 from server.policy import dimensions
+from server.records import get_multi, key_of
 from server.records.task import TaskResult
 from server.task_results import page_limit
 
@@ -134,6 +133,6 @@ def _with_names(service: Service, entries: Iterable[BotEntry]) -> list[ListedBot
     names: dict[str, str] = {}
     if task_ids:
         with service.store.context():
-            results = ndb.get_multi([ndb.Key(TaskResult, task_id) for task_id in task_ids])
+            results = get_multi([key_of(TaskResult, task_id) for task_id in task_ids])
         names = {result.key.id(): result.name for result in results if result is not None}
     return [ListedBot(entry, names.get(entry.held["task"], "") if entry.held else "") for entry in entries]

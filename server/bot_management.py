@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from google.cloud import ndb
-
 from server import bot_warmth, errors, task_scheduler
 from server.access import Principal
 from server.bot_report import Report
 from server.bot_session import Token
 from server.fleet_view import BotEntry
-from server.records import RETAIN_BOT_S, expiry
+from server.records import RETAIN_BOT_S, expiry, key_of
 from server.records.bot import SUPERSEDED_KEPT, Bot
 from server.task_life import Event
 from server.task_scheduler import SessionGone
@@ -56,7 +54,7 @@ def handshake(service: Service, report: Report, session_id: str) -> Token:
 
     def step(touched: Touched) -> None:
         now_s = service.clock.now_s()
-        bot = ndb.Key(Bot, report.bot_id).get()
+        bot = key_of(Bot, report.bot_id).get()
         if bot is None:
             bot = Bot(id=report.bot_id, first_seen_s=now_s, idle_since_s=now_s)
         elif any(old["session"] == session_id for old in bot.superseded):
@@ -111,7 +109,7 @@ def merge_report(service: Service, token: Token, report: Report) -> BotEntry:
 
     def step(touched: Touched) -> bool:
         now_s = service.clock.now_s()
-        touched.bot = bot = ndb.Key(Bot, token.bot).get()
+        touched.bot = bot = key_of(Bot, token.bot).get()
         if bot is None:
             return False
         if bot.session_id != token.session:
@@ -160,7 +158,7 @@ def release(service: Service, principal: Principal, bot_id: str) -> None:
     from server.access import Permission
 
     def step(touched: Touched) -> None:
-        bot = ndb.Key(Bot, bot_id).get()
+        bot = key_of(Bot, bot_id).get()
         if bot is None:
             raise errors.UnknownBot(f"no bot {bot_id}", field="bot_id")
         principal.require(Permission.SPEC_EDIT, bot.pool)
@@ -179,7 +177,7 @@ def leave(service: Service, token: Token, message: str) -> None:
     """
 
     def step(touched: Touched) -> None:
-        touched.bot = bot = ndb.Key(Bot, token.bot).get()
+        touched.bot = bot = key_of(Bot, token.bot).get()
         if bot is None or bot.session_id != token.session or bot.held:
             return
         now_s = service.clock.now_s()
@@ -198,7 +196,7 @@ def load(service: Service, bot_id: str) -> Bot:
         UnknownBot.
     """
     with service.store.context():
-        bot = ndb.Key(Bot, bot_id).get()
+        bot = key_of(Bot, bot_id).get()
     if bot is None:
         raise errors.UnknownBot(f"no bot {bot_id}", field="bot_id")
     return bot

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from google.cloud import ndb
 from pydantic import Field
 
 from server import audit, documents, errors, latest
 from server.access import Principal
 from server.documents import Document, attempted
 from server.pool_config import PoolConfig, PoolName
+from server.records import Key, get_multi, key_of, put_multi
 from server.records.config import ConfigRevision
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def list_revisions(service: Service, limit: int = 20, before: int | None = None)
         newest = latest.record().config_revision
         first = newest if before is None else min(newest, before - 1)
         keys = [_key(number) for number in range(first, max(0, first - limit), -1)]
-        return [_saved(found) for found in ndb.get_multi(keys) if found]
+        return [_saved(found) for found in get_multi(keys) if found]
 
 
 def get_revision(service: Service, revision: int) -> SavedConfig:
@@ -251,7 +251,7 @@ def _write(service: Service, principal: Principal, head: Any, config: Config, no
         note=note,
         created_s=service.clock.now_s(),
     )
-    ndb.put_multi([head, revision])
+    put_multi([head, revision])
     audit.write(service, principal, "config.save", f"revision {head.config_revision}", {"note": note})
     return _saved(revision)
 
@@ -265,8 +265,8 @@ def _conflict(newest: int, base: int) -> errors.EditConflict:
     return errors.EditConflict(text, revision=newest, author=author, theirs=found.body if found else {})
 
 
-def _key(revision: int) -> ndb.Key:
-    return ndb.Key("ConfigRevision", f"{revision:06d}")
+def _key(revision: int) -> Key:
+    return key_of("ConfigRevision", f"{revision:06d}")
 
 
 def _saved(found: ConfigRevision) -> SavedConfig:

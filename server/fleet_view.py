@@ -12,12 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from google.cloud import ndb
-
 from server import bot_warmth, errors, ledger, prewarm_spec
 from server.latest import Head
 from server.policy import model
 from server.policy import plan as policy_plan
+from server.records import Record, get_multi, key_of
 from server.records.bot import Bot
 from server.records.pool import PoolGate
 from server.records.task import TaskToRun
@@ -238,7 +237,7 @@ class FleetView:
         self._polls[bot_id] = SeenPoll(now_s, 0.0, False)
         self._service.pages.seen(bot_id, now_s, 0.0)
 
-    def apply(self, records: Iterable[ndb.Model]) -> None:
+    def apply(self, records: Iterable[Record]) -> None:
         """Takes in records that this process wrote or read; older versions than the known ones are dropped."""
         with self._lock:
             for record in records:
@@ -344,7 +343,7 @@ class FleetView:
         full = now_s >= self._full_due_s or now_s < self._refreshed_s
         with service.store.context():
             latest = service.config.refresh(service)
-            gates = ndb.get_multi([ndb.Key(PoolGate, pool) for pool in self.pools()])
+            gates = get_multi([key_of(PoolGate, pool) for pool in self.pools()])
             specs_changed = latest.spec_changes != self._spec_changes
             specs = prewarm_spec.load_all(service) if specs_changed else None
             if full:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from google.cloud import ndb
 
 from server.page_kinds import KINDS, PageKind
-from server.records import expiry
+from server.records import expiry, put_multi
 from server.records.page import ProcessPage
 
 if TYPE_CHECKING:
@@ -48,9 +47,8 @@ class PageExchange:
         self._own: dict[str, Values] = {name: {} for name in KINDS}
         self._changed: set[str] = set()
         self._warned: set[str] = set()
-        self._flushed_s = self._merged_s = service.clock.monotonic_s()
+        self._flushed_s, self._merged_s = service.clock.monotonic_s(), float("-inf")
         self._others = _Others(service.process_id)
-        self._loaded = False
 
     # ---- writing down
 
@@ -99,13 +97,13 @@ class PageExchange:
         """
         now_s = self._service.clock.monotonic_s()
         flush, merge = now_s - self._flushed_s >= FLUSH_EVERY_S, now_s - self._merged_s >= MERGE_EVERY_S
-        if not flush and not merge and self._loaded:
+        if not flush and not merge:
             return
         if self._turn.acquire(blocking=False):
             try:
                 if flush:
                     self._flush()
-                if merge or not self._loaded:
+                if merge:
                     self._merge()
             finally:
                 self._turn.release()
@@ -127,7 +125,7 @@ class PageExchange:
         """
         with self._turn:
             age_s = self._service.clock.monotonic_s() - self._merged_s
-            if not self._loaded or max_age_s <= 0.0 or age_s > max_age_s:
+            if max_age_s <= 0.0 or age_s > max_age_s:
                 self._merge()
 
     def _flush(self) -> int:
@@ -141,7 +139,7 @@ class PageExchange:
         try:
             with self._service.store.context():
                 records = [one for name, body in bodies.items() for one in self._records(KINDS[name], body, now_s)]
-                ndb.put_multi(records)
+                put_multi(records)
         except BaseException:
             with self._lock:
                 self._changed |= changed
@@ -174,7 +172,6 @@ class PageExchange:
         with self._service.store.context():
             pages = ProcessPage.query(ProcessPage.updated_s >= (since_s or 0.0)).fetch()
         self._others.take(pages, now_s, anew=since_s is None)
-        self._loaded = True
 
 
 class _Others:

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from google.cloud import ndb
-
 from server.policy import gates, model
-from server.records import RETAIN_TASK_S, expiry
+from server.records import RETAIN_TASK_S, expiry, get_multi, key_of
 from server.records.bot import Bot
 from server.records.pool import PoolGate
 from server.records.spec import Spec
@@ -75,7 +73,7 @@ def close_breaker(service: Service, pool: str, family: str) -> None:
     """Forgets a family's failures (an operator repaired it, or saved a new revision)."""
 
     def step() -> PoolGate | None:
-        gate = ndb.Key(PoolGate, pool).get()
+        gate = key_of(PoolGate, pool).get()
         if gate is None or family not in gate.breakers:
             return None
         gate.breakers = {name: value for name, value in gate.breakers.items() if name != family}
@@ -103,8 +101,8 @@ def claim_background(service: Service, token: Token, pool: str, hand_out: HandOu
     view_at_s = seen.now_s - seen.view_age_s
 
     def step(touched: task_scheduler.Touched) -> Delivery:
-        bot, gate, head = ndb.get_multi(
-            [ndb.Key(Bot, token.bot), ndb.Key(PoolGate, pool), ndb.Key(Spec, hand_out.family)]
+        bot, gate, head = get_multi(
+            [key_of(Bot, token.bot), key_of(PoolGate, pool), key_of(Spec, hand_out.family)]
         )
         now_s = service.clock.now_s()
         touched.bot = task_scheduler.usable_bot(bot, token, now_s)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from google.cloud import ndb
 
 from server import audit, errors, latest, spec_body, swatches
 from server.loaded_spec import ACTIVE, PAUSED, RETIRED, LoadedSpec, loaded, to_policy, wishes_of
+from server.records import get_multi, put_multi
 from server.records.pool import PoolGate
 from server.records.spec import Spec, SpecRevision, revision_key
 from server.spec_body import SpecBody
@@ -66,7 +66,7 @@ def load_all(service: Service) -> dict[str, LoadedSpec]:
     """
     with service.store.context():
         heads = Spec.query().fetch()
-        found = ndb.get_multi([revision_key(head.key.id(), head.revision) for head in heads])
+        found = get_multi([revision_key(head.key.id(), head.revision) for head in heads])
     specs = {}
     for head, revision in zip(heads, found, strict=True):
         try:
@@ -102,7 +102,7 @@ def revisions(service: Service, family: str, limit: int = 20, before: int | None
     with service.store.context():
         newest = _head(family).revision
         first = newest if before is None else min(newest, before - 1)
-        found = ndb.get_multi([revision_key(family, number) for number in range(first, max(0, first - limit), -1)])
+        found = get_multi([revision_key(family, number) for number in range(first, max(0, first - limit), -1)])
     return [
         SavedSpec(family, saved.revision, saved.body, saved.author, saved.note, saved.created_s)
         for saved in found
@@ -298,7 +298,7 @@ def _commit(service: Service, principal: Principal, head: Spec, what: str, detai
     head.changed_s = service.clock.now_s()
     newest = latest.record()
     newest.spec_changes += 1
-    ndb.put_multi([head, newest])
+    put_multi([head, newest])
     audit.write(service, principal, what, str(head.key.id()), detail)
 
 

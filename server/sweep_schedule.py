@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from google.cloud import ndb
 
 from server import errors
-from server.records import DAY_S, expiry
+from server.records import DAY_S, Key, expiry, key_of
 from server.records.job import Job
 
 if TYPE_CHECKING:
@@ -230,5 +229,5 @@ class SweepSchedule:
         self._service.store.transaction(give_back)
 
 
-def _key(name: str) -> ndb.Key:
-    return ndb.Key("Job", f"sweep:{name}")
+def _key(name: str) -> Key:
+    return key_of("Job", f"sweep:{name}")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from google.cloud import ndb
-
 from server import errors
-from server.records import RETAIN_TASK_S, expiry
+from server.records import RETAIN_TASK_S, expiry, key_of
 from server.records.task import OutputPacket, TaskResult, packet_key
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ def read(service: Service, task_id: str, offset: int = 0, length: int = 0) -> by
     if length <= 0 or length > LARGEST_WINDOW:
         length = LARGEST_WINDOW
     with service.store.context():
-        parent = ndb.Key(TaskResult, task_id)
+        parent = key_of(TaskResult, task_id)
         # Packets are at most LARGEST_PACKET long: none that starts earlier can reach into the window.
         first = packet_key(task_id, max(0, offset - LARGEST_PACKET))
         query = OutputPacket.query(ancestor=parent).filter(OutputPacket._key >= first).order(OutputPacket._key)

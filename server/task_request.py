@@ -6,11 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from google.cloud import ndb
-
 from server import errors
 from server.access import Permission, Principal
-from server.records import RETAIN_TASK_S, expiry
+from server.records import RETAIN_TASK_S, expiry, key_of, put_multi
 from server.records.task import PENDING, TaskRequest, TaskResult, TaskToRun
 from server.task_ids import new_task_id, parse_task_id
 from server.task_properties import NewTask, Slice
@@ -53,10 +51,10 @@ def new_task(service: Service, principal: Principal, wanted: NewTask) -> Created
     def create() -> Created:
         known = request.key.get() if wanted.request_uuid else None
         if known is not None:
-            return Created(known, ndb.Key(TaskResult, known.task_id).get(), False)
+            return Created(known, key_of(TaskResult, known.task_id).get(), False)
         if request.parent_task_id:
             _check_parent(request.parent_task_id)
-        ndb.put_multi([request, result, queue])
+        put_multi([request, result, queue])
         return Created(request, result, True)
 
     created = service.store.transaction(create)
@@ -171,7 +169,7 @@ def _queue(request: TaskRequest, pool: str) -> TaskToRun:
 
 
 def _check_parent(parent_task_id: str) -> None:
-    parent = ndb.Key(TaskResult, parent_task_id).get()
+    parent = key_of(TaskResult, parent_task_id).get()
     if parent is None:
         raise errors.UnknownTask(f"parent_task_id: no task {parent_task_id}", field="parent_task_id")
     if parent.state not in (PENDING, "RUNNING"):

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from google.cloud import ndb
 
 from server import errors
 from server.access import Permission, Principal
-from server.records import task
+from server.records import get_multi, key_of, task
 from server.records.task import TaskRequest, TaskResult
 from server.task_ids import parse_task_id
 
@@ -73,7 +72,7 @@ def get_result(service: Service, principal: Principal, task_id: str) -> TaskResu
         InvalidArgument: not an id. UnknownTask: no such task. PermissionDenied, Unauthenticated.
     """
     with service.store.context():
-        result = ndb.Key(TaskResult, parse_task_id(task_id)).get()
+        result = key_of(TaskResult, parse_task_id(task_id)).get()
     if result is None:
         raise errors.UnknownTask(f"no task {task_id}", field="task_id")
     principal.require(Permission.TASK_GET, result.pool)
@@ -84,7 +83,7 @@ def get_request(service: Service, principal: Principal, task_id: str) -> TaskReq
     """What was asked for. Raises as `get_result` does."""
     result = get_result(service, principal, task_id)
     with service.store.context():
-        request = ndb.Key(TaskRequest, result.request_key).get()
+        request = key_of(TaskRequest, result.request_key).get()
     if request is None:
         raise errors.UnknownTask(f"no request of task {task_id}", field="task_id")
     return request
@@ -101,7 +100,7 @@ def get_results(
         except errors.InvalidArgument as error:
             parsed.append(error)
     with service.store.context():
-        found = iter(ndb.get_multi([ndb.Key(TaskResult, one) for one in parsed if isinstance(one, str)]))
+        found = iter(get_multi([key_of(TaskResult, one) for one in parsed if isinstance(one, str)]))
     answers: list[TaskResult | errors.PilotlightError] = []
     for one, text in zip(parsed, task_ids, strict=True):
         if not isinstance(one, str):

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from google.cloud import ndb
-
 from server import bot_warmth, errors, prewarm_gate
+from server.records import get_multi, key_of
 from server.records.bot import Bot
 from server.records.pool import PoolGate
 from server.records.task import TaskRequest, TaskResult, TaskToRun
@@ -162,8 +161,8 @@ def claim(service: Service, token: Token, task_id: str, why: str) -> Delivery:
     """
 
     def step(touched: Touched) -> Delivery:
-        keys = [ndb.Key(Bot, token.bot), ndb.Key(TaskToRun, task_id), ndb.Key(TaskResult, task_id)]
-        bot, queue, result = ndb.get_multi(keys)
+        keys = [key_of(Bot, token.bot), key_of(TaskToRun, task_id), key_of(TaskResult, task_id)]
+        bot, queue, result = get_multi(keys)
         touched.bot = usable_bot(bot, token, service.clock.now_s())
         if queue is None or result is None or queue.status != "pending" or state_of(result) is not State.PENDING:
             touched.queue = queue
@@ -188,14 +187,14 @@ def poll_held(service: Service, token: Token) -> Delivery | str:
     """
 
     def step(touched: Touched) -> Delivery | str:
-        bot = ndb.Key(Bot, token.bot).get()
+        bot = key_of(Bot, token.bot).get()
         if bot is None or bot.session_id != token.session:
             raise SessionGone
         touched.bot = bot
         if not bot.held:
             return "free"
         held = bot.held
-        touched.result = result = ndb.Key(TaskResult, held["task"]).get()
+        touched.result = result = key_of(TaskResult, held["task"]).get()
         if result is None or state_of(result) is State.FINAL or (result.claim or {}).get("n") != held["n"]:
             # Cannot happen by the table; free the bot rather than keep it busy for ever.
             bot.held, bot.changed_s = None, newer(bot.changed_s, service.clock.now_s())
@@ -216,8 +215,8 @@ def poll_held(service: Service, token: Token) -> Delivery | str:
 def _slice_of(touched: Touched) -> dict[str, Any]:
     result = touched.result
     if not result.purpose:
-        return ndb.Key(TaskToRun, result.key.id()).get().slice
-    return ndb.Key(TaskRequest, result.request_key).get().slices[result.slice_no]
+        return key_of(TaskToRun, result.key.id()).get().slice
+    return key_of(TaskRequest, result.request_key).get().slices[result.slice_no]
 
 
 def start(service: Service, token: Token, task_id: str) -> Reply:
@@ -296,7 +295,7 @@ def _end_quiet(service: Service, touched: Touched, token: Token) -> None:
     known = service.view.bot(token.bot)
     if known is not None and known.policy.quiet_until_s <= service.clock.now_s():
         return
-    bot = ndb.Key(Bot, token.bot).get()
+    bot = key_of(Bot, token.bot).get()
     if bot is not None and bot.quiet_until_s and not bot.held:
         bot.quiet_until_s = 0.0
         bot.changed_s = newer(bot.changed_s, service.clock.now_s())
@@ -357,8 +356,8 @@ def preempt(service: Service, wanted: Preempt) -> bool:
             return False
         if (result.claim or {}).get("n") != wanted.n or result.claim["bot"] != wanted.bot:
             return False
-        gate, waiting = ndb.get_multi([ndb.Key(PoolGate, result.pool), ndb.Key(TaskToRun, wanted.for_task)])
-        bot = ndb.Key(Bot, wanted.bot).get()
+        gate, waiting = get_multi([key_of(PoolGate, result.pool), key_of(TaskToRun, wanted.for_task)])
+        bot = key_of(Bot, wanted.bot).get()
         now_s = service.clock.now_s()
         if gate is None or waiting is None or waiting.status != "pending" or _victim_holds(waiting, now_s):
             return False
@@ -382,12 +381,12 @@ def _victim_holds(waiting: TaskToRun, now_s: float) -> bool:
     mark = waiting.victim
     if not mark or mark["until_s"] <= now_s:
         return False
-    bot = ndb.Key(Bot, mark["bot"]).get()
+    bot = key_of(Bot, mark["bot"]).get()
     return bool(bot and bot.held and bot.held["n"] == mark["n"])
 
 
 def _is_pending(task_id: str) -> bool:
-    queue = ndb.Key(TaskToRun, task_id).get()
+    queue = key_of(TaskToRun, task_id).get()
     return queue is not None and queue.status == "pending"
 
 
@@ -411,7 +410,7 @@ def expire(service: Service, task_id: str) -> str:
     """Moves a task past its slice's expiry on: the next slice, or EXPIRED. Returns its final state or ""."""
 
     def step(touched: Touched) -> str:
-        result, queue = ndb.get_multi([ndb.Key(TaskResult, task_id), ndb.Key(TaskToRun, task_id)])
+        result, queue = get_multi([key_of(TaskResult, task_id), key_of(TaskToRun, task_id)])
         now_s = service.clock.now_s()
         if result is None or queue is None or queue.status != "pending" or queue.deadline_s > now_s:
             return ""
@@ -442,7 +441,7 @@ def declare_dead(service: Service, bot_id: str, silent_since_s: float) -> bool:
     """Marks a silent bot dead and ends what it holds, in one transaction that reads the bot again (H9)."""
 
     def step(touched: Touched) -> bool:
-        touched.bot = bot = ndb.Key(Bot, bot_id).get()
+        touched.bot = bot = key_of(Bot, bot_id).get()
         if bot is None or not bot.alive or bot.last_seen_s > silent_since_s:
             return False
         end_held(service, touched, Event.DEATH, "its bot fell silent")
@@ -462,7 +461,7 @@ def end_held(service: Service, touched: Touched, event: Event, reason: str) -> N
     if not bot.held:
         return
     held = bot.held
-    touched.result = result = ndb.Key(TaskResult, held["task"]).get()
+    touched.result = result = key_of(TaskResult, held["task"]).get()
     if result is not None and (result.claim or {}).get("n") == held["n"]:
         try:
             transition(service, touched, event, reason=reason)
@@ -473,7 +472,7 @@ def end_held(service: Service, touched: Touched, event: Event, reason: str) -> N
 
 
 def _result(task_id: str) -> TaskResult:
-    result = ndb.Key(TaskResult, task_id).get()
+    result = key_of(TaskResult, task_id).get()
     if result is None:
         raise errors.UnknownTask(f"no task {task_id}", field="task_id")
     return result

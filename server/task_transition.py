@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from google.cloud import ndb
-
 from server import bot_warmth, prewarm_gate, task_life
-from server.records import RETAIN_GONE_S, expiry, task
+from server.records import RETAIN_GONE_S, Key, Record, expiry, get_multi, key_of, put_multi, task
 from server.records.bot import Bot
 from server.records.pool import PoolGate
 from server.records.task import TaskRequest, TaskResult, TaskToRun
@@ -34,11 +32,11 @@ class Touched:
     bot: Bot = None  # type: ignore[assignment]  # read when a row needs it
     gate: PoolGate | None = None
     request: TaskRequest | None = None
-    changed: list[ndb.Model] = field(default_factory=list)
+    changed: list[Record] = field(default_factory=list)
     outcome: str = ""
     started_from_offer: bool = False
 
-    def put(self, *records: ndb.Model) -> None:
+    def put(self, *records: Record) -> None:
         """Marks records as changed; each is written once, at `commit()`."""
         for record in records:
             if all(record is not other for other in self.changed):
@@ -47,7 +45,7 @@ class Touched:
     def commit(self) -> None:
         """Hands the changed records to the transaction."""
         if self.changed:
-            ndb.put_multi(self.changed)
+            put_multi(self.changed)
 
 
 def state_of(result: TaskResult) -> State:
@@ -98,15 +96,15 @@ def transition(service: Service, touched: Touched, event: Event, *, reason: str 
 
 def _read_others(touched: Touched, row: Row, to_queue: OnQueue, background: bool) -> None:
     result = touched.result
-    wanted: list[tuple[str, ndb.Key]] = []
+    wanted: list[tuple[str, Key]] = []
     if touched.bot is None and row.bot is not OnBot.KEEP and result.claim:
-        wanted.append(("bot", ndb.Key(Bot, result.claim["bot"])))
+        wanted.append(("bot", key_of(Bot, result.claim["bot"])))
     if touched.queue is None and to_queue is not OnQueue.KEEP and not background:
-        wanted.append(("queue", ndb.Key(TaskToRun, result.key.id())))
+        wanted.append(("queue", key_of(TaskToRun, result.key.id())))
     if touched.gate is None and row.leaves_gate and background:
-        wanted.append(("gate", ndb.Key(PoolGate, result.pool)))
+        wanted.append(("gate", key_of(PoolGate, result.pool)))
     if wanted:
-        for (name, _), record in zip(wanted, ndb.get_multi([key for _, key in wanted]), strict=True):
+        for (name, _), record in zip(wanted, get_multi([key for _, key in wanted]), strict=True):
             setattr(touched, name, record)
 
 
@@ -115,7 +113,7 @@ def _next_slice(touched: Touched, outcome: str) -> tuple[str, OnQueue]:
     result, queue = touched.result, touched.queue
     assert queue is not None  # only EXPIRE asks for it, and its caller has read the queue
     if touched.request is None:
-        touched.request = ndb.Key(TaskRequest, result.request_key).get()
+        touched.request = key_of(TaskRequest, result.request_key).get()
     slices = touched.request.slices
     if result.slice_no + 1 >= len(slices):
         return outcome, OnQueue.GONE

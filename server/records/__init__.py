@@ -7,6 +7,8 @@ policies want one. Everything is unindexed unless a query needs it.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 from google.cloud import ndb
 
@@ -52,3 +54,21 @@ def Int(**options: object) -> ndb.IntegerProperty:
 def Flag(**options: object) -> ndb.BooleanProperty:
     """An unindexed truth value."""
     return ndb.BooleanProperty(**{"indexed": False, "default": False, **options})
+
+
+Key: TypeAlias = ndb.Key
+
+
+def key_of(kind: type[Record] | str, *path: object) -> Key:
+    """Key of the entity of a kind with an id, or of a whole path."""
+    return ndb.Key(kind, *path)
+
+
+def get_multi(keys: Iterable[Key]) -> list[Any]:
+    """Entities by key in one call, None for each that does not exist."""
+    return ndb.get_multi(list(keys))
+
+
+def put_multi(records: Iterable[Record]) -> None:
+    """Writes entities in one call; within a transaction, with its commit."""
+    ndb.put_multi(list(records))
