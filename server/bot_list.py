@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from server import bot_management, cursors, errors
 from server.access import Permission, Principal
-from server.fleet_view import BotEntry, bot_entry
 from server.policy import dimensions
 from server.records import get_multi, key_of
 from server.records.task import TaskResult
 from server.task_results import page_limit
+from server.view_entries import BotEntry, bot_entry
 
 if TYPE_CHECKING:
     from server.service import Service

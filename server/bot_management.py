@@ -9,12 +9,12 @@ from server import bot_warmth, errors, task_scheduler
 from server.access import Principal
 from server.bot_report import Report
 from server.bot_session import Token
-from server.fleet_view import BotEntry
 from server.records import RETAIN_BOT_S, expiry, key_of
 from server.records.bot import SUPERSEDED_KEPT, Bot
 from server.task_life import Event
 from server.task_scheduler import SessionGone
 from server.task_transition import Touched, newer
+from server.view_entries import BotEntry
 
 if TYPE_CHECKING:
     from server.service import Service

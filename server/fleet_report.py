@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from server import errors, task_results
 from server.access import Principal
-from server.fleet_view import BotEntry
 from server.policy import dimensions, model
 from server.policy.model import Phase, Purpose
 from server.records import task
 from server.records.task import TaskResult
+from server.view_entries import BotEntry
 
 if TYPE_CHECKING:
     from server.service import Service

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from server import bot_warmth, errors, ledger, prewarm_spec
+from server import errors, prewarm_spec
 from server.latest import Head
 from server.policy import model
-from server.policy import plan as policy_plan
+from server.pool_planner import PoolPlanner
 from server.records import Record, get_multi, key_of
 from server.records.bot import Bot
 from server.records.pool import PoolGate
 from server.records.task import TaskToRun
 from server.view_budget import RefreshBudget
+from server.view_entries import BotEntry, SeenPoll, TaskEntry, bot_entry, task_entry
 
 if TYPE_CHECKING:
     from server.bot_session import Token
@@ -30,115 +31,6 @@ OVERLAP_S = 10.0
 """Delta queries look back this far: `changed_s` is set before its commit (A1)."""
 FULL_EVERY_S = 600.0
 REFRESH_EVERY_S = 1.0
-PLAN_CPU_SHARE = 0.1
-"""A plan that took t seconds is not made anew for t / share seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class BotEntry:
-    """A bot's record as the view keeps it; `policy` is what the policy sees of it."""
-
-    policy: model.Bot
-    pool: str
-    session_id: str
-    claim_no: int
-    fingerprint: str
-    version: str
-    foreign: bool
-    changed_s: float
-    held: dict[str, Any] | None
-    server_quarantined: str
-    first_seen_s: float
-    external_ip: str
-    authenticated_as: str
-    state: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskEntry:
-    """A task's place in the queue as the view keeps it."""
-
-    policy: model.PendingTask
-    pool: str
-    pending: bool
-    changed_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class SeenPoll:
-    """The last poll of a bot that this process answered."""
-
-    at_s: float
-    next_s: float
-    held: bool
-
-
-def bot_entry(record: Bot) -> BotEntry:
-    """The view's entry of a bot."""
-    held = record.held
-    return BotEntry(
-        policy=model.Bot(
-            id=str(record.key.id()),
-            dimensions={key: frozenset(values) for key, values in record.dimensions.items()},
-            alive=record.alive,
-            quarantined=record.server_quarantined or record.quarantined,
-            maintenance=record.maintenance,
-            idle_since_s=record.idle_since_s,
-            quiet_until_s=record.quiet_until_s,
-            slots=bot_warmth.slots_of(record),
-            held=held_of(held) if held else None,
-            last_seen_s=record.last_seen_s,
-            backoff_until_s=record.backoff,
-        ),
-        pool=record.pool,
-        session_id=record.session_id,
-        claim_no=record.claim_no,
-        fingerprint=record.fingerprint,
-        version=record.version,
-        foreign=record.foreign,
-        changed_s=record.changed_s,
-        held=held,
-        server_quarantined=record.server_quarantined,
-        first_seen_s=record.first_seen_s,
-        external_ip=record.external_ip,
-        authenticated_as=record.authenticated_as,
-        state=record.state,
-    )
-
-
-def held_of(held: dict[str, Any]) -> model.Held:
-    """The policy's value of a record's held run."""
-    return model.Held(
-        task_id=held["task"],
-        n=held["n"],
-        purpose=model.Purpose(held.get("purpose", "")),
-        family=held.get("family", ""),
-        generation=held.get("generation", ""),
-        slot=held.get("slot", ""),
-        for_task=held.get("for", ""),
-        since_s=held.get("since_s", 0.0),
-        stop=held.get("stop", ""),
-        resumable=held.get("resumable", False),
-    )
-
-
-def task_entry(record: TaskToRun) -> TaskEntry:
-    """The view's entry of a task's place in the queue."""
-    victim = record.victim
-    return TaskEntry(
-        policy=model.PendingTask(
-            id=str(record.key.id()),
-            priority=record.priority,
-            created_s=record.created_s,
-            dimensions=tuple((key, tuple(values)) for key, values in record.dimensions),
-            wishes=tuple(model.Wish(family, generation) for family, generation in record.wishes),
-            expires_s=record.deadline_s,
-            victim=model.Victim(victim["bot"], victim["n"], victim["until_s"]) if victim else None,
-        ),
-        pool=record.pool,
-        pending=record.status == "pending",
-        changed_s=record.changed_s,
-    )
 
 
 class FleetView:
@@ -148,7 +40,6 @@ class FleetView:
         self._service = service
         self._lock = threading.RLock()
         self._refreshing = threading.Lock()
-        self._planning = threading.Lock()
         self._bots: dict[str, BotEntry] = {}
         self._by_pool: dict[str, set[str]] = {}
         self._tasks: dict[str, TaskEntry] = {}
@@ -163,8 +54,7 @@ class FleetView:
         self._delta_from_s = 0.0
         self._data_version: int | None = None
         self._dirty: set[str] = set()
-        self._plans: dict[str, model.PoolPlan] = {}
-        self._planned: dict[str, tuple[float, float]] = {}
+        self._planner = PoolPlanner(service, self)
         self._acted: dict[str, model.PoolPlan] = {}
         self._refusals: dict[str, tuple[float, model.Refused]] = {}
         self._unconfirmed: set[str] = set()
@@ -397,58 +287,35 @@ class FleetView:
 
     def plan(self, pool: str) -> model.PoolPlan:
         """The pool's plan; made anew when something changed and the last one's cost allows."""
-        known = self._plans.get(pool)
-        if known is not None and (pool not in self._dirty or not self._plan_due(pool)):
-            return known
-        if not self._planning.acquire(blocking=known is None):
-            return known if known is not None else model.PoolPlan(advice={})
-        try:
-            began_s = self._service.clock.monotonic_s()
-            self._dirty.discard(pool)
-            plan = policy_plan.plan(self.pool_view(pool))
-            cost_s = self._service.clock.monotonic_s() - began_s
-            self._plans[pool] = plan
-            self._planned[pool] = (self._service.clock.monotonic_s(), cost_s)
-            with self._lock:
-                gate = self._gates.get(pool, model.GateState(stopped=self._switch.stopped))
-                self._gates[pool] = replace(gate, open=plan.gate_open, below_since_s=plan.below_since_s)
-            return plan
-        finally:
-            self._planning.release()
-
-    def _plan_due(self, pool: str) -> bool:
-        at_s, cost_s = self._planned.get(pool, (float("-inf"), 0.0))
-        return self._service.clock.monotonic_s() - at_s >= cost_s / PLAN_CPU_SHARE
+        return self._planner.plan(pool)
 
     def pool_view(self, pool: str) -> model.PoolView:
         """All that the policy needs to know of the pool, now."""
-        service = self._service
-        demand, generation_demand = service.pages.demand(pool, service.clock.now_s(), self._families(pool))
-        demand = {family: self._with_costs(family, known) for family, known in demand.items()}
-        return model.PoolView(
-            pool=pool,
-            now_s=service.clock.now_s(),
-            view_age_s=self.age_s(),
-            bots=tuple(entry.policy for entry in self.bots(pool)),
-            pending=tuple(entry.policy for entry in self.pending(pool)),
-            specs=tuple(spec.policy for spec in self._specs.values() if spec.policy_pool == pool),
-            demand=demand,
-            generation_demand=generation_demand,
-            thresholds=service.config.thresholds(pool),
-            gate=self.gate(pool),
-            config_revision=service.config.revision,
-        )
+        return self._planner.pool_view(pool)
 
-    def _with_costs(self, family: str, known: model.Demand) -> model.Demand:
-        """Pages hold lengths of whole runs; the policy wants what being cold costs."""
-        spec = self._specs.get(family)
-        if spec is None or known.cold_cost_s is None or known.warm_cost_s is None:
-            return replace(known, cold_cost_s=None, warm_cost_s=None)
-        cold_s, warm_s = ledger.costs(spec.policy.cold_cost_s, spec.policy.warm_cost_s, known)
-        return replace(known, cold_cost_s=cold_s, warm_cost_s=warm_s)
+    def take_dirty(self, pool: str) -> bool:
+        """Whether the pool changed since the last call."""
+        with self._lock:
+            was = pool in self._dirty
+            self._dirty.discard(pool)
+            return was
 
-    def _families(self, pool: str) -> list[str]:
-        return [family for family, spec in self._specs.items() if spec.policy_pool == pool]
+    def is_dirty(self, pool: str) -> bool:
+        """Whether the pool changed since its last plan."""
+        return pool in self._dirty
+
+    def keep_hysteresis(self, pool: str, plan: model.PoolPlan) -> None:
+        """The next plan goes on from where this one left the utilization gate."""
+        with self._lock:
+            gate = self._gates.get(pool, model.GateState(stopped=self._switch.stopped))
+            self._gates[pool] = replace(gate, open=plan.gate_open, below_since_s=plan.below_since_s)
+
+    def tasks_in_system(self, pool: str) -> int:
+        """Real tasks that run or wait."""
+        with self._lock:
+            held = [self._bots[bot_id].policy.held for bot_id in self._by_pool.get(pool, ())]
+            busy = sum(1 for run in held if run is not None and run.purpose is model.Purpose.REAL)
+            return busy + len(self._pending.get(pool, ()))
 
     def _with_polls(self, bot: model.Bot) -> model.Bot:
         seen = self._polls.get(bot.id)

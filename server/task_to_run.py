@@ -12,10 +12,11 @@ import structlog
 
 from server import errors, prewarm_gate, task_scheduler
 from server.bot_session import Token
-from server.fleet_view import BotEntry, refresh_quietly
+from server.fleet_view import refresh_quietly
 from server.policy import cadence, model
 from server.policy.plan import claimable
 from server.task_scheduler import Delivery, HoldsRun, LostRace, NotNow
+from server.view_entries import BotEntry
 
 if TYPE_CHECKING:
     from server.service import Service

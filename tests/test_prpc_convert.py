@@ -11,11 +11,11 @@ from google.protobuf.message import Message
 
 from handlers.prpc import convert
 from server.bot_list import ListedBot
-from server.fleet_view import bot_entry
 from server.proto import swarming_pb2
 from server.records.bot import Bot
 from server.records.task import TaskResult
 from server.store.client import Store
+from server.view_entries import bot_entry
 from tests import prpc_recordings
 
 TASK_ID = "7a1b2c3d4e5f6110"
