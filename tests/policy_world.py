@@ -48,8 +48,12 @@ def bot(
 
 def held(purpose: Purpose = Purpose.REAL, family: str = "", generation: str = "g1", **fields: Any) -> Held:
     """A run that a bot holds since a minute, claim 7."""
-    return Held(**{"task_id": "d7", "n": 7, "since_s": NOW_S - 60, "slot": "cache"} | fields,
-                purpose=purpose, family=family, generation=generation)
+    return Held(
+        **{"task_id": "d7", "n": 7, "since_s": NOW_S - 60, "slot": "cache"} | fields,
+        purpose=purpose,
+        family=family,
+        generation=generation,
+    )
 
 
 def task(name: str, family: str = "", *, age_s: float = 0.0, **fields: Any) -> PendingTask:

@@ -204,3 +204,9 @@ def test_affinity_works_whatever_the_pools_mode() -> None:
 
 def test_busy_bots_get_no_advice() -> None:
     assert plan(view([bot("b1", run=held())], tasks=[task("t1")])).advice == {}
+
+
+def test_the_only_copy_that_a_waiting_task_wants_is_not_given_up_for_an_urgent_one() -> None:
+    bots = [bot("b1", warm("rare")), bot("b2", warm("src"))]
+    tasks = [task("urgent", "new", priority=1), task("waits", "rare")]
+    assert takes(bots, tasks) == {"b2": "urgent", "b1": "waits"}

@@ -119,3 +119,21 @@ def test_the_operators_guess_counts_at_first_and_fades_as_time_is_watched() -> N
 
 def test_without_a_guess_only_what_came_counts() -> None:
     assert forecast_rates(Demand(rates_per_s={120: 0.5}, observed_s=60), 0.0) == [0.5]
+
+
+def test_a_cost_of_weeks_ago_gives_way_to_those_of_today() -> None:
+    sums = DemandSums.watching(NOW_S)
+    for _ in range(10):
+        sums = sums.observe(cold_s=600)
+    sums = sums.decay(NOW_S + 28 * 86_400)
+    for _ in range(3):
+        sums = sums.observe(cold_s=60)
+    assert sums.demand(NOW_S + 28 * 86_400).cold_cost_s == pytest.approx(60, rel=0.05)
+
+
+def test_a_cost_of_yesterday_still_counts() -> None:
+    sums = DemandSums.watching(NOW_S)
+    for _ in range(10):
+        sums = sums.observe(cold_s=600)
+    sums = sums.decay(NOW_S + 86_400).observe(cold_s=60)
+    assert sums.demand(NOW_S + 86_400).cold_cost_s == pytest.approx(600, rel=0.05)

@@ -79,9 +79,7 @@ def test_a_run_for_an_old_generation_goes_on_while_a_task_waits_for_it() -> None
     waits = task("t1", wishes=(Wish("src", "g1"),), dimensions=(("pool", ("elsewhere",)),))
     assert plan(view([running], specs=[new], tasks=[waits])).useless == ()
     (ended,) = plan(view([running], specs=[new])).useless
-    assert ended.text == (
-        "b1 stops warming src@g1: src@g2 is the newer generation, and no task waits for this one."
-    )
+    assert ended.text == ("b1 stops warming src@g1: src@g2 is the newer generation, and no task waits for this one.")
 
 
 def test_what_is_still_warm_for_the_old_generation_stays_until_something_needs_the_place() -> None:

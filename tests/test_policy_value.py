@@ -150,8 +150,15 @@ def test_a_new_generation_inherits_the_demand_of_its_family() -> None:
 
 def announced(**fields: object) -> Announcement:
     """Two tasks for src in three minutes."""
-    defaults = {"family": "src", "generation": "", "count": 2, "from_s": NOW_S + 80, "until_s": NOW_S + 600,
-                "confidence": 0.9, "source": "ci"}
+    defaults = {
+        "family": "src",
+        "generation": "",
+        "count": 2,
+        "from_s": NOW_S + 80,
+        "until_s": NOW_S + 600,
+        "confidence": 0.9,
+        "source": "ci",
+    }
     return Announcement(**(defaults | fields))  # type: ignore[arg-type]
 
 

@@ -27,9 +27,7 @@ def test_a_dimension_that_no_bot_has_is_named_with_the_nearest_one() -> None:
     answer = why([phone("p1"), phone("p2"), phone("p3", "husky"), bot("b1")], task("t1", dimensions=WANTS_CAIMAN))
     assert answer.text == "No bot in p has `device_type:caiman`."
     assert answer.would_change == "A bot with `device_type:caiman`; 2 bots have `device_type:komodo`."
-    assert answer.steps == (
-        Step("pool", ("p",), 4), Step("os", ("Android",), 3), Step("device_type", ("caiman",), 0)
-    )
+    assert answer.steps == (Step("pool", ("p",), 4), Step("os", ("Android",), 3), Step("device_type", ("caiman",), 0))
 
 
 def test_dimensions_that_no_bot_has_together_are_named_together() -> None:

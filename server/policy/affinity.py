@@ -100,10 +100,11 @@ class _Candidates:
         specs = (self._fleet.specs.get(wish.family) for wish in task.wishes)
         return next((spec.slot for spec in specs if spec is not None), "")
 
-    def _loss(self, bot: Bot, slot: str) -> tuple[bool, int, int, tuple[bool, float, str]]:
+    def _loss(self, bot: Bot, slot: str) -> tuple[bool, bool, int, int, tuple[bool, float, str]]:
         dirty = any(held.phase is Phase.DIRTY for held in bot.slots.values())
+        asked_for = bot.id in self._stock.asked_for
         displaced_s, all_s = self._stock.slot_worth_s(bot.id, slot), self._stock.bot_worth_s(bot.id)
-        return dirty, round(displaced_s), round(all_s), self._fleet.poll_order(bot)
+        return dirty, asked_for, round(displaced_s), round(all_s), self._fleet.poll_order(bot)
 
     def _next(self, requirement: Requirement, key: Wish | str, bots: list[Bot]) -> Bot | None:
         head = self._heads.get((requirement, key))

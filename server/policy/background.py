@@ -70,7 +70,9 @@ class Background:
         fitting = [
             spec
             for spec in self._fleet.specs.values()
-            if spec.purpose is Purpose.CLEAN and spec.active and (spec.slot in dirty or not spec.slot)
+            if spec.purpose is Purpose.CLEAN
+            and spec.active
+            and (spec.slot in dirty or not spec.slot)
             and self._fleet.fits.fits(spec.dimensions, bot.id)
         ]
         return min(fitting, key=lambda spec: (spec.slot == "", spec.slot, spec.family), default=None)

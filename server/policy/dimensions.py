@@ -72,9 +72,7 @@ class Fits:
                 raise KeyError(f"requirement {requirement!r} was not announced")
             ids = tuple(entry for entry in requirement if entry[0] == ID)
             rest = tuple(entry for entry in requirement if entry[0] != ID)
-            found = frozenset(
-                number for number, held in enumerate(self._group_dimensions) if matches(rest, held)
-            )
+            found = frozenset(number for number, held in enumerate(self._group_dimensions) if matches(rest, held))
             self._groups[requirement], self._ids[requirement] = found, ids
         return found
 

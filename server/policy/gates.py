@@ -84,9 +84,7 @@ def utilization_gate(
             text += f" and has been for {duration(lasted_s)}"
             change = f"Another {duration(max(0.0, thresholds.utilization_for_s - lasted_s))} below {share(start)}."
         return _refused(Gate.UTILIZATION, text + ".", change, level, start)
-    return GateCheck(
-        Gate.UTILIZATION, True, f"{busy} with real tasks, the limit is {share(stop)}.", level, stop
-    )
+    return GateCheck(Gate.UTILIZATION, True, f"{busy} with real tasks, the limit is {share(stop)}.", level, stop)
 
 
 def reserve_size(usable: int, thresholds: Thresholds, growth_p90: float = 0.0) -> int:
@@ -98,9 +96,7 @@ def reserve_size(usable: int, thresholds: Thresholds, growth_p90: float = 0.0) -
     return max(by_share, thresholds.reserve_min, math.ceil(growth_p90))
 
 
-def reserve_gate(
-    idle: int, usable: int, thresholds: Thresholds, growth_p90: float = 0.0, who: str = ""
-) -> GateCheck:
+def reserve_gate(idle: int, usable: int, thresholds: Thresholds, growth_p90: float = 0.0, who: str = "") -> GateCheck:
     """Gate 4: after this hand-out enough idle, untouched bots remain. `idle` counts the bot of this hand-out.
 
     `who` narrows it, for people, to the bots that fit one spec: " that fit chromium-src".
@@ -159,8 +155,10 @@ def shares_gate(
         )
     if running_spec >= own_limit:
         by_spec = 0 < spec.max_running <= running_spec
-        setting = f"max_running at least {running_spec + 1}" if by_spec else (
-            f"spec_share at least {_share_for(running_spec + 1, usable)}"
+        setting = (
+            f"max_running at least {running_spec + 1}"
+            if by_spec
+            else (f"spec_share at least {_share_for(running_spec + 1, usable)}")
         )
         return _refused(
             Gate.SHARES,
@@ -223,9 +221,7 @@ def bot_gate(bot: Bot, spec: Spec | None, thresholds: Thresholds, now_s: float) 
             f"{duration(until_s - now_s)}.",
             "The end of that back-off.",
         )
-    return GateCheck(
-        Gate.BOT, True, f"{bot.id} is healthy and has been idle for {duration(idle_s)}.", idle_s, least_s
-    )
+    return GateCheck(Gate.BOT, True, f"{bot.id} is healthy and has been idle for {duration(idle_s)}.", idle_s, least_s)
 
 
 def breaker_gate(spec: Spec, gate: GateState) -> GateCheck:
@@ -327,13 +323,9 @@ def recheck(
         )
     if purpose in BETS:
         recent = recent_hand_outs(gate, now_s)
-        checks.append(
-            utilization_gate(counts.utilization, counts.gate_open, counts.below_since_s, thresholds, now_s)
-        )
+        checks.append(utilization_gate(counts.utilization, counts.gate_open, counts.below_since_s, thresholds, now_s))
         checks.append(reserve_gate(counts.idle, counts.usable, thresholds, gate.growth_p90))
-        checks.append(
-            shares_gate(spec, counts.running_all, counts.running_spec, counts.usable, thresholds, recent)
-        )
+        checks.append(shares_gate(spec, counts.running_all, counts.running_spec, counts.usable, thresholds, recent))
     return first_refusal(checks, spec)
 
 
@@ -352,5 +344,6 @@ def first_refusal(checks: list[GateCheck], spec: Spec | None = None) -> Refused 
 
 def would_have(purpose: Purpose, family: str, generation: str, bot_id: str) -> str:
     """What shadow mode records."""
-    verb = "cleaned" if purpose is Purpose.CLEAN else "warmed"
-    return f"shadow: would have {verb} {bot_id} for {named(family, generation)}."
+    if purpose is Purpose.CLEAN:
+        return f"shadow: would have cleaned {bot_id} with {named(family, generation)}."
+    return f"shadow: would have warmed {bot_id} for {named(family, generation)}."

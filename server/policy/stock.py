@@ -35,6 +35,8 @@ class Stock:
         self._saved_s: dict[str, float] = {}
         self._held_states = 0
         self._count_running()
+        self.asked_for: set[str] = set()
+        """Bots with the copies that pending tasks ask for: the last ones to lose them."""
         self._slot_worth_s: dict[tuple[str, str], float] = {}
         self._bot_worth_s: dict[str, float] = defaultdict(float)
         self._rank_copies()
@@ -57,16 +59,21 @@ class Stock:
             for name, slot in bot.slots.items():
                 if slot.phase in HOLDING:
                     stale = self.is_stale(slot)
-                    copies[slot.family, slot.generation].append(
-                        (stale, -slot.last_used_s, -slot.since_s, bot.id, name)
-                    )
+                    copies[slot.family, slot.generation].append((stale, -slot.last_used_s, -slot.since_s, bot.id, name))
         for state, holders in copies.items():
             self._idle[state] = sum(1 for holder in holders if not holder[0])
             holders.sort()
             curve, saved_s = self.curve(state), self.saved_s(state[0])
             asked = self._fleet.wished.get(state, 0) + (self._fleet.wished.get((state[0], ""), 0) if state[1] else 0)
-            for rank, (_, _, _, bot_id, name) in enumerate(holders, start=1):
-                worth_s = saved_s if rank <= asked else curve.at(rank) * saved_s
+            spec = self._fleet.specs.get(state[0])
+            current = spec is not None and spec.generation == state[1]
+            for rank, (stale, _, _, bot_id, name) in enumerate(holders, start=1):
+                worth_s = curve.at(rank) * saved_s
+                if rank <= asked:
+                    worth_s = saved_s
+                    self.asked_for.add(bot_id)
+                elif stale and current:
+                    worth_s = 0.0  # Past its freshness: another copy has to be made anyway.
                 self._slot_worth_s[bot_id, name] = worth_s
                 self._bot_worth_s[bot_id] += worth_s
 
@@ -117,9 +124,7 @@ class Stock:
             memory: max(0.0, rate - (1.0 - INHERITED) * sum(d.rates_per_s.get(memory, 0.0) for d in former))
             for memory, rate in demand.rates_per_s.items()
         }
-        return forecast_rates(
-            Demand(rates_per_s=rates, observed_s=demand.observed_s), spec.expected_per_h / 3600.0
-        )
+        return forecast_rates(Demand(rates_per_s=rates, observed_s=demand.observed_s), spec.expected_per_h / 3600.0)
 
     def curve(self, state: State) -> Curve:
         """V(k, ·) of a state."""

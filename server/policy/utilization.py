@@ -6,8 +6,6 @@ does not count: it yields.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from server.policy.model import Thresholds
 
 
@@ -35,16 +33,3 @@ def hysteresis(
         return was_open, 0.0
     since_s = below_since_s if 0.0 < below_since_s <= now_s else now_s
     return was_open or now_s - since_s >= thresholds.utilization_for_s, since_s
-
-
-def growth_p90(in_system: Sequence[int], ahead: int = 10) -> float:
-    """90th percentile of the growth of tasks in the system within one cold time, for the reserve.
-
-    `in_system`: samples of (busy bots + pending tasks), oldest first, `ahead` of them to a cold time. The growth at a
-    sample is the largest of the next `ahead` samples less the sample itself, at least 0. The largest growth ever seen
-    would be too shy. An example: 2, 2, 5, 2 with ahead = 1: growths 0, 3, 0; 0 where there are fewer than two samples.
-    """
-    growths = sorted(
-        max(0, max(in_system[at + 1 : at + 1 + ahead]) - level) for at, level in enumerate(in_system[:-1])
-    )
-    return float(growths[min(len(growths) - 1, int(0.9 * len(growths)))]) if growths else 0.0

@@ -51,9 +51,10 @@ class InvalidTransition(Exception):
 
     def __init__(self, slot: Slot, event: Event, reason: str = "") -> None:
         self.slot, self.event, self.reason = slot, event, reason
-        super().__init__(f"{type(event).__name__} at {event.at_s:.3f} does not fit {_story(slot)}" + (
-            f": {reason}" if reason else ""
-        ))
+        super().__init__(
+            f"{type(event).__name__} at {event.at_s:.3f} does not fit {_story(slot)}"
+            + (f": {reason}" if reason else "")
+        )
 
 
 def _story(slot: Slot) -> str:
@@ -125,9 +126,7 @@ def _starts_warming(slot: Slot, event: BackgroundStarted) -> Transition:
 def _becomes_warm(slot: Slot, event: BackgroundFinished) -> Transition:
     _same_run(slot, event)
     made = StateMade(slot.family, slot.generation, slot.by_spec, slot.task_id)
-    return Transition(
-        Slot(Phase.WARM, slot.family, slot.generation, since_s=event.at_s, by_spec=slot.by_spec), (made,)
-    )
+    return Transition(Slot(Phase.WARM, slot.family, slot.generation, since_s=event.at_s, by_spec=slot.by_spec), (made,))
 
 
 def _leaves_a_part(slot: Slot, event: BackgroundFailed | BackgroundPreempted) -> Transition:
