@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import string
 from collections.abc import Mapping
@@ -38,7 +37,7 @@ def create_app(service: Service) -> flask.Flask:
     bodies.init_app(app)
     error_answers.init_app(app)
     app.register_blueprint(internal.make_blueprint(service, authenticator.internal))
-    app.register_blueprint(metrics.make_blueprint(authenticator.client))
+    app.register_blueprint(metrics.make_blueprint(service, authenticator.client))
     app.register_blueprint(bot_api.make_blueprint(service, authenticator.bot))
     app.register_blueprint(prpc.make_blueprint(service, authenticator.client))
     app.register_blueprint(prewarm_api.make_blueprint(service, authenticator.client))
@@ -50,12 +49,12 @@ def create_app(service: Service) -> flask.Flask:
 
 
 def _register_pages(app: flask.Flask, service: Service, authenticate: auth.Authenticate) -> None:
-    """The pages for people, which this tree may be without."""
-    if importlib.util.find_spec("handlers.ui") is None:
-        logger.warning("no_pages", missing="handlers.ui")
-        return
-    pages = importlib.import_module("handlers.ui")
-    app.register_blueprint(pages.make_blueprint(service, authenticate))
+    """The pages for people; a tree without them, or with a part of them, serves the APIs alone."""
+    try:
+        pages = importlib.import_module("handlers.ui")
+        app.register_blueprint(pages.make_blueprint(service, authenticate))
+    except (ImportError, AttributeError) as error:
+        logger.warning("no_pages", reason=str(error))
 
 
 def _turn_pages_by_polls(app: flask.Flask, service: Service) -> None:
@@ -133,7 +132,9 @@ def _rehearse(settings: Settings) -> None:
 
     auth.Authenticator.from_settings(settings)
     if process_guard.folder_of(settings.store_url) is not None:
-        assembly.build(settings).store.close()
+        service = assembly.build(settings)
+        create_app(service)
+        service.store.close()
 
 
 def _worker(settings: Settings) -> flask.Flask:

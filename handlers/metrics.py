@@ -52,8 +52,9 @@ class Metrics:
         self._carried_s = float("-inf")
         self._lock = threading.Lock()
 
-    def text(self) -> bytes:
+    def text(self, now_s: float) -> bytes:
         """All counters, of all workers, in Prometheus's format."""
+        self.carry_store_ops(now_s)
         registry = self._registry
         if os.environ.get(SHARED_FOLDER):
             registry = CollectorRegistry()
@@ -98,14 +99,14 @@ def init_app(app: Flask, service: Service) -> None:
         return response
 
 
-def make_blueprint(authenticate: Authenticate) -> Blueprint:
+def make_blueprint(service: Service, authenticate: Authenticate) -> Blueprint:
     """The route `/metrics`, for clients."""
     routes = Blueprint("metrics", __name__)
 
     @routes.get("/metrics")
     def metrics() -> Response:
         authenticate(request).require(Permission.SERVER_PEEK)
-        text = current_app.extensions[EXTENSION].text()
+        text = current_app.extensions[EXTENSION].text(service.clock.monotonic_s())
         return Response(text, content_type=prometheus_client.CONTENT_TYPE_LATEST)
 
     return routes

@@ -35,6 +35,8 @@ class ThreadCarrier:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._busy = threading.Lock()
+        self._rung = False
+        self._jobs_s = float("-inf")
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -45,6 +47,7 @@ class ThreadCarrier:
 
     def ring(self, due_s: float = 0.0) -> None:
         """Looks at once; what is due later is looked for again when it is due."""
+        self._rung = True
         self._wake.set()
 
     def stop(self) -> None:
@@ -92,10 +95,14 @@ class ThreadCarrier:
                 self._wake.wait(wait_s * self._service.rng.uniform(0.9, 1.1))
 
     def _run_jobs(self) -> float:
-        rung = jobs.run_due(self._service)
-        if not rung.next_due_s:
-            return IDLE_S
-        return min(IDLE_S, max(0.0, rung.next_due_s - self._service.clock.now_s()))
+        clock = self._service.clock
+        if self._rung or clock.monotonic_s() >= self._jobs_s:
+            self._rung = False
+            self._jobs_s = clock.monotonic_s() + TROUBLE_S
+            next_s = jobs.run_due(self._service).next_due_s
+            wait_s = min(IDLE_S, max(0.0, next_s - clock.now_s())) if next_s else IDLE_S
+            self._jobs_s = clock.monotonic_s() + wait_s
+        return max(0.0, self._jobs_s - clock.monotonic_s())
 
     def _turn_pages(self) -> float:
         self._service.pages.turn()

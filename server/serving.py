@@ -21,7 +21,7 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import MPServer
 
-from server import process_guard
+from server import errors, process_guard
 from server.clock import SystemClock
 from server.service import Service
 from server.settings import Settings
@@ -93,7 +93,11 @@ def serve(
         # In the worker: it has a copy of the master's lock, which must not outlive the master by it.
         held.release()
         process_guard.end_with_parent(master_pid)
-        return make_application(settings)
+        try:
+            return make_application(settings)
+        except errors.PilotlightError as error:
+            log.error("worker_cannot_start", reason=error.text)
+            raise SystemExit(1) from error
 
     try:
         rehearse(settings)
