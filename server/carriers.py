@@ -58,11 +58,7 @@ class ThreadCarrier:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(STOP_WAIT_S)
-        for last in (self._service.pages.flush, self.sweeps.release):
-            try:
-                last()
-            except errors.PilotlightError as error:
-                log.warning("carrier_stop_incomplete", error=error.text)
+        _finally(self._service.pages.flush, self.sweeps.release)
 
     def tick(self) -> float:
         """Everything that is due, once; nothing if another thread is at it.
@@ -121,6 +117,7 @@ class CloudTasksCarrier:
         token: bearer token that such a call brings.
         """
         self.sweeps = sweeps
+        self._service = service
         self._client = client
         self._queue = service.settings.cloud_tasks_queue
         self._url = url.rstrip("/")
@@ -138,7 +135,8 @@ class CloudTasksCarrier:
         self._call(CRON_PATH + name, due_s)
 
     def stop(self) -> None:
-        """Nothing to do: leases are given back after each sweep."""
+        """Writes the last pages; leases are given back after each sweep anyway."""
+        _finally(self._service.pages.flush)
 
     def _call(self, path: str, due_s: float) -> None:
         from google.api_core.exceptions import GoogleAPICallError, RetryError
@@ -158,3 +156,12 @@ class CloudTasksCarrier:
             call = {"app_engine_http_request": {"http_method": "POST", "relative_uri": path}}
         due = {"schedule_time": datetime.datetime.fromtimestamp(due_s, datetime.UTC)} if due_s > 0 else {}
         return {**call, **due}
+
+
+def _finally(*acts: Callable[[], object]) -> None:
+    """Last acts of a process; one that fails keeps none of the others from being done."""
+    for act in acts:
+        try:
+            act()
+        except errors.PilotlightError as error:
+            log.warning("carrier_stop_incomplete", error=error.text)
