@@ -117,7 +117,7 @@ def test_pages_that_could_not_be_written_are_written_later(world: World, monkeyp
         raise StoreUnavailable("gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(page_exchange.ndb, "put_multi", gone)
+        patch.setattr(page_exchange, "put_multi", gone)
         with pytest.raises(StoreUnavailable):
             one.pages.flush()
     exchange(one, two)
