@@ -16,12 +16,6 @@ LIMITS_BYTES = (("/prpc/", 32 * MIB),)
 """Prefixes of paths with a limit of their own; everything else (bot API, specs, forms) has the default."""
 
 
-class UnsupportedMediaType(errors.InvalidArgument):
-    """The body is not in a form that the route reads."""
-
-    http_status = 415
-
-
 def limit_of(path: str) -> int:
     """The most bytes that a body sent to `path` may have."""
     return next((limit for prefix, limit in LIMITS_BYTES if path.startswith(prefix)), DEFAULT_LIMIT_BYTES)
@@ -63,7 +57,7 @@ def read_json(asked: Request) -> dict[str, Any]:
         InvalidArgument: it is not JSON, or JSON of something else than an object.
     """
     if asked.mimetype != "application/json":
-        raise UnsupportedMediaType(f"Content-Type is {asked.mimetype[:100]!r}; send application/json")
+        raise errors.UnsupportedMediaType(f"Content-Type is {asked.mimetype[:100]!r}; send application/json")
     try:
         found = orjson.loads(read(asked))
     except orjson.JSONDecodeError as error:

@@ -15,6 +15,7 @@ from typing import Any
 import flask
 import orjson
 
+from handlers import bodies, metrics
 from server import bot_code, bot_management, bot_report, errors, manifest, task_scheduler, task_to_run, task_update
 from server.access import Permission, Principal
 from server.bot_session import Token
@@ -102,6 +103,11 @@ class BotCalls:
         return self._poll(opens_session=True)
 
     def _poll(self, opens_session: bool) -> flask.Response:
+        reply = self._answer(opens_session)
+        metrics.count_poll(reply["cmd"])
+        return _json(reply)
+
+    def _answer(self, opens_session: bool) -> dict[str, Any]:
         service = self._service
         principal, body = self._enter()
         report = self._report(principal, body)
@@ -112,7 +118,7 @@ class BotCalls:
         except SessionGone:
             return self._session_gone(report)
         except (errors.StoreUnavailable, errors.Contention):
-            return _json({"cmd": "sleep", "duration": service.rng.uniform(5.0, 15.0)})
+            return {"cmd": "sleep", "duration": service.rng.uniform(5.0, 15.0)}
         reply: dict[str, Any] = {"session": service.sessions.mint(answer.token)}
         if answer.delivery is not None:
             reply |= {"cmd": "run", "manifest": manifest.manifest(answer.delivery, report.bot_id, principal.identity)}
@@ -124,7 +130,7 @@ class BotCalls:
             }
             if entry.policy.quarantined:
                 reply["quarantined_why"] = entry.policy.quarantined
-        return _json(reply)
+        return reply
 
     def _token_for_poll(self, report: bot_report.Report, body: dict[str, Any], opens_session: bool) -> Token:
         text = body.get("session")
@@ -137,12 +143,12 @@ class BotCalls:
         except errors.Unauthenticated as error:
             raise SessionGone from error
 
-    def _session_gone(self, report: bot_report.Report) -> flask.Response:
+    def _session_gone(self, report: bot_report.Report) -> dict[str, Any]:
         """The store says that another session owns this id: start anew, unless two machines fight for it."""
         reason = bot_management.is_quarantined_by_server(self._service, report.bot_id)
         if reason:
-            return _json({"cmd": "sleep", "duration": 60.0, "quarantined": True, "quarantined_why": reason})
-        return _json({"cmd": "bot_restart", "message": "the session is not, or no longer, the bot's"})
+            return {"cmd": "sleep", "duration": 60.0, "quarantined": True, "quarantined_why": reason}
+        return {"cmd": "bot_restart", "message": "the session is not, or no longer, the bot's"}
 
     # ---- run
 
@@ -207,7 +213,7 @@ class BotCalls:
     def _enter(self) -> tuple[Principal, dict[str, Any]]:
         principal = self._authenticate(flask.request)
         principal.require(Permission.BOT_CONNECT)
-        return principal, json_object(flask.request.get_data())
+        return principal, json_object(bodies.read(flask.request))
 
     def _report(self, principal: Principal, body: dict[str, Any]) -> bot_report.Report:
         address = flask.request.remote_addr or ""

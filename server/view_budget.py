@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 QUERIES_PER_REFRESH = 2
-QUERIES_PER_S = 2.0
+QUERIES_PER_S = 1.8
+"""The carrier and the pages ask a little too; together they stay below two a second."""
 BURST_REFRESHES = 4
 
 
