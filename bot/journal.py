@@ -15,7 +15,8 @@ class Journal:
     """Lines of JSON, each on the disk before `write` returns.
 
     A line is {t: seconds since the epoch, event, bot_id, pid: the bot's process, …}; `start` and `end` of a run also
-    have task_id. `start` stands there right before user code starts.
+    have task_id, run_id (this bot's own) and n (the server's number of the claim, or null). `start` stands there right
+    before user code starts.
     """
 
     def __init__(self, path: Path, bot_id: str) -> None:

@@ -37,6 +37,7 @@ class Manifest:
     io_timeout_s: float
     grace_s: float
     purpose: str  # "" for a real task, else why it runs in the background
+    claim_no: int | None = None  # the server's number of this claim, if it says so; for the journal
 
     @property
     def background(self) -> bool:
@@ -65,6 +66,7 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
         io_timeout_s=_seconds(raw, "io_timeout", 0.0),
         grace_s=_seconds(raw, "grace_period", DEFAULT_GRACE_S),
         purpose=_string(raw.get("purpose") or "", "purpose"),
+        claim_no=raw["pilotlight_claim"] if isinstance(raw.get("pilotlight_claim"), int) else None,
     )
 
 

@@ -115,7 +115,8 @@ class TaskRun:
 
     def _run_command(self, prepared: command.Prepared) -> Ended:
         task_id = self._manifest.task_id
-        self._context.journal.write("start", task_id=task_id, run_id=self._run_id, purpose=self._manifest.purpose)
+        about = {"task_id": task_id, "run_id": self._run_id, "n": self._manifest.claim_no}
+        self._context.journal.write("start", purpose=self._manifest.purpose, **about)
         try:
             process = processes.spawn(prepared.command, prepared.cwd, prepared.env)
         except OSError as error:
@@ -123,7 +124,7 @@ class TaskRun:
         else:
             ended = self._watch(process)
         with _a_full_disk_spoils_no_result():
-            self._context.journal.write("end", task_id=task_id, run_id=self._run_id, exit_code=ended.exit_code)
+            self._context.journal.write("end", exit_code=ended.exit_code, **about)
         return ended
 
     def _watch(self, process: subprocess.Popen[bytes]) -> Ended:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bot import bundle
 from server import bot_code
 from tests.fake_server import FakeServer
 
@@ -38,6 +39,14 @@ def test_the_version_follows_the_published_rule() -> None:
     for name, content in sorted(entries(code.archive).items()):
         digest.update(b"%d%s%d%s" % (len(name), name.encode(), len(content), content))
     assert code.version == digest.hexdigest()
+
+
+def test_code_of_another_version_is_not_even_started(tmp_path: Path) -> None:
+    marker = tmp_path / "started"
+    archive = bot_code._zip({"__main__.py": f"open({str(marker)!r}, 'w')".encode()})
+    with pytest.raises(bundle.BadCode, match="sent version"):
+        bundle.stage(archive, "0" * 64, tmp_path)
+    assert not marker.exists()
 
 
 def test_each_server_url_has_its_own_version() -> None:

@@ -13,6 +13,13 @@ from typing import Any
 
 import pytest
 
+from bot.caches import CacheStore, Limits
+from bot.control import Control
+from bot.journal import Journal
+from bot.leftover import RunRecord
+from bot.manifest import parse
+from bot.protocol import BotApi
+from bot.runner import RunContext, TaskRun
 from tests.bot_process import BotProcess, is_alive
 from tests.fake_server import Answer, Call, FakeServer, manifest
 
@@ -94,6 +101,22 @@ def test_a_task_stopped_before_its_start_never_runs(server: FakeServer, bot: Bot
     assert end["canceled"] is True and "exit_code" not in end
     server.next_poll()
     assert not (tmp_path / "ran").exists() and bot.journal("start") == []
+
+
+def test_a_task_stopped_while_its_caches_are_prepared_never_runs(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates: list[Call] = []
+    server.on["task_update"] = lambda call: (200, {"must_stop": len(updates) > 1}) if not updates.append(call) else None
+    caches = CacheStore(tmp_path / "c", Limits(2**40, 0))
+    monkeypatch.setattr(caches, "measure", lambda name: server.wait_for(lambda: len(server.calls) > 1) and 0)
+    journal, record = Journal(tmp_path / "journal.jsonl", "bot1"), RunRecord(tmp_path / "run.json")
+    api = BotApi(server.url, "bot1", None)
+    context = RunContext(api, caches, journal, record, Control(), tmp_path / "w", "")
+    cache = [{"name": "src", "path": "src", "hint": "-1"}]
+    TaskRun(context, parse(sh(f"touch {tmp_path}/ran", caches=cache, purpose="forecast"))).run()
+    assert server.end_of(T)["canceled"] is True
+    assert not (tmp_path / "ran").exists() and (tmp_path / "journal.jsonl").read_text() == ""
 
 
 def test_a_command_that_is_not_there_is_an_ordinary_failure(server: FakeServer, bot: BotProcess) -> None:
@@ -245,10 +268,11 @@ def test_the_run_directory_is_empty_for_each_task(server: FakeServer, bot: BotPr
 
 
 def test_the_journal_has_start_and_end_of_each_run(server: FakeServer, bot: BotProcess) -> None:
-    server.give(sh("exit 0"), {**sh("exit 4"), "task_id": "a2"})
+    server.give(sh("exit 0", pilotlight_claim=17), {**sh("exit 4"), "task_id": "a2"})
     server.end_of("a2")
     lines = [(line["event"], line["task_id"], line.get("exit_code")) for line in bot.journal() if "task_id" in line]
     assert lines == [("start", T, None), ("end", T, 0), ("start", "a2", None), ("end", "a2", 4)]
+    assert [line["n"] for line in bot.journal() if "task_id" in line] == [17, 17, None, None]
     assert {(line["bot_id"], line["pid"]) for line in bot.journal()} == {("bot1", bot.process.pid)}
 
 
