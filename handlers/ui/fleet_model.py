@@ -1,0 +1,242 @@
+"""The fleet page in numbers and sentences, from what `server.fleet_report` tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from handlers.ui.chrome import STALE_AFTER_S
+from handlers.ui.visit import Visit
+from handlers.ui.words import percent_of
+from server import fleet_report
+from server.access import Permission
+from server.policy.words import NBSP, count, duration, seconds, share
+
+MOST_ROWS = 50
+"""Bots in the table of the fleet page; `/bots` has them all."""
+MOST_NEEDS = 7
+MOST_CHIPS = 3
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A number beside its limit or rival. `bar` and `mark` are percent of the width, None without."""
+
+    label: str
+    value: str
+    note: str
+    small: str = ""
+    bar: float | None = None
+    mark: float | None = None
+    tone: str = "real"
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a person can change: what it is, since when, what follows, and one thing to do."""
+
+    tone: str
+    title: str
+    text: str
+    action: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The ledger summed up. Times are seconds."""
+
+    prewarms: float
+    used: float
+    failed: float
+    stopped: float
+    spent_s: float
+    saved_s: float
+    warm: float
+    cold: float
+
+    @classmethod
+    def of(cls, specs: Iterable[Row]) -> Totals:
+        """Sums rows of the ledger."""
+        rows = list(specs)
+        names = ("prewarms", "used", "failed", "preempted", "background_s", "saved_s", "warm_starts", "cold_starts")
+        return cls(*(sum(row[name] for row in rows) for name in names))
+
+
+def fleet(visit: Visit) -> dict[str, Any]:
+    """What `server.fleet_report` tells, without the pools that the visitor may not see."""
+    report = fleet_report.fleet(visit.service)
+    may = visit.principal.may
+    pools = [pool for pool in report["pools"] if may(Permission.POOL_LIST_BOTS, pool["pool"])]
+    bots = [bot for bot in report["bots"] if may(Permission.POOL_LIST_BOTS, bot["pool"])]
+    return {**report, "pools": pools, "bots": bots}
+
+
+def ledger(visit: Visit) -> list[dict[str, Any]]:
+    """Rows of the ledger that the visitor may see."""
+    rows = fleet_report.ledger(visit.service)["specs"]
+    return [row for row in rows if visit.principal.may(Permission.SPEC_VIEW, row["pool"])]
+
+
+def verdict(report: Row, totals: Totals) -> str:
+    """The sentence on top: how the fleet is, and what prewarming has brought so far."""
+    return f"{health(report)} {_brought(totals)}"
+
+
+def health(report: Row) -> str:
+    """Healthy, Busy or Degraded, by fixed thresholds: never healthy over an old view or lost bots."""
+    bots, pools = report["bots"], report["pools"]
+    lost = sum(bot["status"] in ("dead", "quarantined") for bot in bots)
+    if report["view_age_s"] > STALE_AFTER_S:
+        return "Degraded: the picture below is old."
+    if lost * 10 >= len(bots) > 0 and lost:
+        return f"Degraded: {count(lost, 'bot')} of {len(bots):,} lost."
+    closed = [pool["pool"] for pool in pools if pool["mode"] != "off" and pool["bots"] and not _utilization_open(pool)]
+    if closed:
+        return f"Busy in {', '.join(closed)}."
+    return "Healthy."
+
+
+def _utilization_open(pool: Row) -> bool:
+    return all(gate["passed"] for gate in pool["gates"] if gate["gate"] == "utilization")
+
+
+def _brought(totals: Totals) -> str:
+    if totals.used:
+        return (
+            f"Prewarming saved about {duration(totals.saved_s)} of waiting (modelled) "
+            f"and spent {duration(totals.spent_s)} of idle time."
+        )
+    if totals.prewarms:
+        runs = count(int(totals.prewarms), "prewarm")
+        return f"{runs} made, none used by a task yet: what they save is not yet measured."
+    return "Nothing was prewarmed yet."
+
+
+def summary(report: Row) -> str:
+    """The line below the verdict."""
+    bots, pools = report["bots"], report["pools"]
+    states = {name: sum(pool[name] for pool in pools) for name in ("busy", "background", "pending")}
+    parts = [f"{count(len(bots), 'bot')} in {count(len(pools), 'pool')}"]
+    if bots:
+        parts.append(f"{share(states['busy'] / len(bots))} busy with real tasks")
+    if states["background"]:
+        parts.append(f"{states['background']} in background work")
+    if states["pending"]:
+        parts.append(f"{count(states['pending'], 'task')} waiting")
+    return " · ".join(parts)
+
+
+def tiles(totals: Totals, max_cost: float) -> list[Tile]:
+    """The tiles for which there are numbers."""
+    return [_saved(totals), _spent(totals, max_cost), _used(totals), _stopped(totals), _started_warm(totals)]
+
+
+def _saved(totals: Totals) -> Tile:
+    if not totals.used:
+        return Tile("Waiting saved", "–", "No task has used a prewarm yet", known=False)
+    both = totals.saved_s + totals.spent_s
+    note = f"Modelled from {count(int(totals.used), 'use')}, nothing held out"
+    return Tile("Waiting saved", duration(totals.saved_s), note, bar=percent_of(totals.saved_s, both), tone="good")
+
+
+def _spent(totals: Totals, max_cost: float) -> Tile:
+    limit = f"limit {max_cost:g}"
+    if not totals.saved_s:
+        return Tile("Idle time spent", duration(totals.spent_s), f"Nothing saved yet; {limit} s per saved second")
+    cost = totals.spent_s / totals.saved_s
+    note = f"{seconds(cost)} per saved second, {limit}"
+    bar = percent_of(cost, max_cost)
+    return Tile("Idle time spent", duration(totals.spent_s), note, bar=bar, mark=100.0, tone="bg")
+
+
+def _used(totals: Totals) -> Tile:
+    if not totals.prewarms:
+        return Tile("Prewarms used", "–", "None has finished yet", known=False)
+    small = f"of {totals.prewarms:,.0f}"
+    note = f"{totals.prewarms - totals.used:,.0f} unused so far, {totals.failed:,.0f} failed"
+    return Tile("Prewarms used", f"{totals.used:,.0f}", note, small, percent_of(totals.used, totals.prewarms))
+
+
+def _stopped(totals: Totals) -> Tile:
+    runs = totals.prewarms + totals.failed + totals.stopped
+    note = "For a real task, or no longer of use"
+    if not runs:
+        return Tile("Preempted", "–", "No background run has ended yet", known=False)
+    small = f"of {runs:,.0f} runs"
+    return Tile("Preempted", f"{totals.stopped:,.0f}", note, small, percent_of(totals.stopped, runs))
+
+
+def _started_warm(totals: Totals) -> Tile:
+    every = totals.warm + totals.cold
+    if not every:
+        return Tile("Started warm", "–", "No task has wanted a warm state yet", known=False)
+    note = f"{totals.warm:,.0f} of {totals.warm + totals.cold:,.0f} starts that wanted a state"
+    bar = percent_of(totals.warm, every)
+    return Tile("Started warm", share(totals.warm / every), note, bar=bar, tone="good")
+
+
+def needs(visit: Visit, report: Row) -> list[Need]:
+    """What a person can change, worst first."""
+    found = [need for pool in report["pools"] for need in _needs_of(visit, pool)]
+    return sorted(found, key=lambda need: need.tone != "bad")
+
+
+def _needs_of(visit: Visit, pool: Row) -> Iterable[Need]:
+    name = pool["pool"]
+    config = f"/config/pools/{name}"
+    bots = f"/bots?pool={name}"
+    for family, why in sorted(visit.service.view.gate(name).open_breakers.items()):
+        text = f"{why or 'Its runs failed in a row.'} It is not prewarmed until it is resumed."
+        yield Need("bad", f"{family}: circuit breaker open", text, "See the spec", f"/specs/{family}")
+    if pool["quarantined"]:
+        text = f"They take no work in {name} until the cause is gone."
+        yield Need("warn", f"{count(pool['quarantined'], 'bot')} quarantined", text, "See the bots", f"{bots}&state=quarantined")
+    if pool["dead"]:
+        text = f"Not seen in {name} for longer than death_timeout_s, or signed off."
+        yield Need("warn", f"{count(pool['dead'], 'bot')} gone", text, "See the bots", f"{bots}&state=dead")
+    if pool["drained"] and pool["pending"]:
+        text = f"{count(pool['pending'], 'task')} in {name} wait until drained is false."
+        yield Need("warn", f"{name} is drained", text, "Change it", f"{config}?set=drained:false")
+    elif pool["pending"] and not pool["bots"]:
+        text = f"{count(pool['pending'], 'task')} ask for {name}, where no bot is."
+        yield Need("bad", f"{name} has no bots", text, "How to start one", "/start")
+    for gate in pool["gates"]:
+        if gate["gate"] == "ledger" and not gate["passed"]:
+            yield Need("warn", f"{name} spends more than it saves", gate["text"], "Change the limit", config)
+
+
+def rows_of_bots(visit: Visit, bots: Iterable[Row]) -> list[dict[str, Any]]:
+    """Rows of the table of bots: what each holds, what it does."""
+    specs = visit.service.view.specs()
+    rows = []
+    for bot in bots:
+        held = [_chip(specs, name, slot) for name, slot in bot["slots"].items() if slot["phase"] not in ("cold", "unknown")]
+        rows.append({**bot, "holds": held, "since_s": bot["held_since_s"] or bot["idle_since_s"]})
+    return rows
+
+
+def slots_of(visit: Visit, bot: Row) -> list[dict[str, Any]]:
+    """All slots of a bot, cold ones too."""
+    specs = visit.service.view.specs()
+    return [_chip(specs, name, slot) for name, slot in bot["slots"].items()]
+
+
+def _chip(specs: Mapping[str, Any], name: str, slot: Row) -> dict[str, Any]:
+    spec = specs.get(slot["family"])
+    colour, letters = (spec.colour, spec.letters) if spec else (0, slot["family"][:2].upper())
+    phase = slot["phase"].replace("_", " ")
+    return {**slot, "slot": name, "colour": colour, "letters": letters, "phase": phase, "spec": spec is not None}
+
+
+def sentence_of_pool(pool: Row) -> str:
+    """How a pool's gates stand, in one sentence."""
+    if not pool["bots"]:
+        return "No bots yet."
+    refused = next((gate for gate in pool["gates"] if not gate["passed"]), None)
+    if refused is None:
+        return f"All gates are open.{NBSP}{count(pool['idle'], 'bot')} idle, reserve {pool['reserve']}."
+    return str(refused["text"])

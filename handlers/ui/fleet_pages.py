@@ -1,0 +1,77 @@
+"""The fleet page, and what stands in its place while there are no bots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flask
+import orjson
+
+from handlers.ui import fleet_model, fragments, recent_tasks
+from handlers.ui.chrome import refresh
+from handlers.ui.fleet_map import map_data
+from handlers.ui.visit import Route, Visit
+from server.access import Permission
+
+FRAGMENTS = {
+    "head": "fleet/head.html",
+    "tiles": "fleet/tiles.html",
+    "needs": "fleet/needs.html",
+    "map-data": "fleet/map_data.html",
+    "gates": "fleet/gates.html",
+    "stock": "fleet/stock.html",
+    "bots": "fleet/bots.html",
+    "tasks": "fleet/tasks.html",
+}
+RECENT = 8
+
+
+def fleet(visit: Visit) -> flask.Response:
+    """The fleet; without any bot and task, how to begin."""
+    refresh(visit.service)
+    model = live_model(visit)
+    if not model["report"]["bots"] and not model["recent"]:
+        return start(visit)
+    parts = fragments.rendered(visit, FRAGMENTS, model)
+    return visit.render("fleet.html", parts=parts.html, revision=parts.revision, **model)
+
+
+def live_model(visit: Visit, _name: str = "") -> dict[str, Any]:
+    """The model of all parts of the page."""
+    report, rows = fleet_model.fleet(visit), fleet_model.ledger(visit)
+    totals = fleet_model.Totals.of(rows)
+    found = fleet_model.needs(visit, report)
+    return {
+        "report": report,
+        "verdict": fleet_model.verdict(report, totals),
+        "summary": fleet_model.summary(report),
+        "tiles": fleet_model.tiles(totals, visit.service.config.current.defaults.ledger_max_cost),
+        "needs": found[: fleet_model.MOST_NEEDS],
+        "needs_more": max(0, len(found) - fleet_model.MOST_NEEDS),
+        "pools": [{**pool, "sentence": fleet_model.sentence_of_pool(pool)} for pool in report["pools"]],
+        "bots": fleet_model.rows_of_bots(visit, report["bots"][: fleet_model.MOST_ROWS]),
+        "bots_all": len(report["bots"]),
+        "map_json": _for_script(map_data(visit, report)),
+        "recent": recent_tasks.newest(visit, RECENT),
+        "ledger": rows,
+    }
+
+
+def start(visit: Visit) -> flask.Response:
+    """Steps with the commands to take them."""
+    address = visit.service.settings.public_url or visit.asked.url_root.rstrip("/")
+    specs = sorted(visit.service.view.specs())
+    bots = len(visit.service.view.bots())
+    return visit.render("start.html", address=address, specs=specs, bots=bots, store=visit.service.settings.store_url)
+
+
+def _for_script(value: Any) -> str:
+    """JSON that can stand in a `<script>`: nothing in it ends the element."""
+    text = orjson.dumps(value).decode()
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+ROUTES = (
+    Route("GET", "/", Permission.POOL_LIST_BOTS, fleet),
+    Route("GET", "/start", Permission.POOL_LIST_BOTS, start),
+)
