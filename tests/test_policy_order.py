@@ -85,6 +85,25 @@ def test_a_run_for_an_old_generation_goes_on_while_a_task_waits_for_it() -> None
 def test_what_is_still_warm_for_the_old_generation_stays_until_something_needs_the_place() -> None:
     new = spec("src", "g2", sequence=2)
     bots = [bot("stale", warm("src", "g1", phase=Phase.STALE)), bot("empty"), bot("spare")]
-    made = plan(view(bots, specs=[new], demand={"src": demand(2)}))
+    stragglers = {("src", "g1"): demand(1, first_arrival_s=NOW_S - 9999)}
+    made = plan(view(bots, specs=[new], demand={"src": demand(2)}, generation_demand=stragglers))
     assert made.advice["empty"].background is not None
     assert made.advice["stale"].background is None
+
+
+def test_where_nobody_asks_for_the_old_generation_by_name_its_bots_move_to_the_new_one() -> None:
+    new = spec("src", "g2", sequence=2)
+    bots = [bot("a-empty"), bot("b-old", warm("src", "g1")), bot("spare")]
+    made = plan(view(bots, specs=[new], demand={"src": demand(2)}))
+    assert made.advice["b-old"].background is not None
+
+
+def test_an_old_checkout_that_serves_any_task_is_not_given_up_for_another_family() -> None:
+    """Tasks that name no generation are served by the former one until its bots have moved."""
+    specs = [spec("src", "g2", sequence=2, max_running=1), spec("lib")]
+    bots = [bot("b1", warm("src", "g1")), bot("b2", warm("src", "g1"))]
+    asked = {"src": demand(600), "lib": demand(5)}
+    made = plan(view(bots, specs=specs, demand=asked))
+    assert {a.background.family for a in made.advice.values() if a.background} == {"src"}
+    paused = plan(view(bots, specs=[spec("src", "g2", sequence=2, active=False), spec("lib")], demand=asked))
+    assert not any(advice.background for advice in paused.advice.values())

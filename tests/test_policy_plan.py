@@ -6,6 +6,7 @@ import time
 
 from server.policy.fleet import Fleet
 from server.policy.model import Gate, Phase, Purpose, Thresholds, Victim, Wish
+from server.policy.outlook import Outlook
 from server.policy.plan import claimable, plan
 from server.policy.stock import Stock
 from tests.policy_world import NOW_S, bot, demand, gate, held, spec, task, view, warm
@@ -115,7 +116,8 @@ def test_a_state_past_its_freshness_is_made_anew_on_the_bot_that_holds_it() -> N
 
 def test_a_family_that_lost_a_copy_to_another_one_has_one_fewer() -> None:
     seen = view([bot("b1", warm("lib")), bot("b2", warm("lib"))], specs=[spec("src"), spec("lib")])
-    stock = Stock(Fleet(seen))
+    fleet = Fleet(seen)
+    stock = Stock(fleet, Outlook(fleet))
     assert (stock.next_copy(spec("lib")), stock.next_copy(spec("src"))) == (3, 1)
     stock.hand_out(spec("src"), seen.bots[0])
     assert (stock.next_copy(spec("lib")), stock.next_copy(spec("src"))) == (2, 2)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from server.policy.fleet import Fleet
 from server.policy.model import Announcement, Demand, Purpose, Thresholds
+from server.policy.outlook import Outlook
 from server.policy.plan import plan
-from server.policy.stock import Stock
-from server.policy.value import Curve, ErlangB, Needs, needed_soon, residence_s
+from server.policy.value import Curve, Needs, erlang_b, needed_soon, residence_s
 from tests.policy_world import MEMORIES_S, NOW_S, bot, demand, spec, view, warm
 
 
@@ -21,11 +21,18 @@ from tests.policy_world import MEMORIES_S, NOW_S, bot, demand, spec, view, warm
     ("load", "servers", "loss"), [(1.0, 0, 1.0), (1.0, 1, 0.5), (1.0, 2, 0.2), (10.0, 10, 0.21458)]
 )
 def test_erlang_b_gives_the_textbook_losses(load: float, servers: int, loss: float) -> None:
-    assert ErlangB(load).at(servers) == pytest.approx(loss, rel=1e-4)
+    assert erlang_b(load, servers) == pytest.approx(loss, rel=1e-4)
 
 
-def test_between_whole_numbers_the_loss_is_linear() -> None:
-    assert ErlangB(1.0).at(1.5) == pytest.approx(0.35)
+def test_between_whole_numbers_of_copies_the_value_is_linear_in_what_is_served() -> None:
+    needs = Needs([0.01], 300.0, 0.0, 300.0)
+
+    def served(curve: Curve) -> float:
+        return -math.log(1.0 - curve.at(1)) / 300.0
+
+    half_busy = Curve(replace(needs, busy=1))  # One busy copy counts for 300 / (300 + 300) of a copy.
+    second = 0.01 * (erlang_b(3.0, 1) - erlang_b(3.0, 2))
+    assert served(half_busy) == pytest.approx((served(Curve(needs)) + second) / 2)
 
 
 RATES = st.floats(0.0, 0.5)
@@ -143,7 +150,7 @@ def test_before_any_task_came_the_operators_guess_is_enough() -> None:
 def test_a_new_generation_inherits_the_demand_of_its_family() -> None:
     new = spec("src", "g2", sequence=2)
     asked = {("src", "g1"): demand(60)}
-    stock = Stock(Fleet(view([bot("b1")], specs=[new], demand={"src": demand(60)}, generation_demand=asked)))
+    stock = Outlook(Fleet(view([bot("b1")], specs=[new], demand={"src": demand(60)}, generation_demand=asked)))
     assert [rate * 3600 for rate in stock.rates_per_s(("src", "g2"))] == pytest.approx([48] * len(MEMORIES_S))
     assert [rate * 3600 for rate in stock.rates_per_s(("src", "g1"))] == pytest.approx([12] * len(MEMORIES_S))
 

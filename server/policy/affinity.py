@@ -15,7 +15,8 @@ from itertools import groupby
 from server.policy.dimensions import Requirement
 from server.policy.fleet import HOLDING, Fleet, serves
 from server.policy.model import Bot, Hold, PendingTask, Phase, Wish
-from server.policy.stock import DEFAULT_COLD_S, Stock
+from server.policy.outlook import DEFAULT_COLD_S, Outlook
+from server.policy.stock import Stock
 from server.policy.words import duration, named
 
 OUT_OF_TURN_S = 60.0
@@ -127,7 +128,7 @@ def fulfilled(bot: Bot, wishes: Iterable[Wish]) -> tuple[Wish, ...]:
     return tuple(wish for wish in wishes if any(serves(slot, wish) for slot in bot.slots.values()))
 
 
-def dispatch(fleet: Fleet, stock: Stock) -> Dispatch:
+def dispatch(fleet: Fleet, outlook: Outlook, stock: Stock) -> Dispatch:
     """Assigns the pending tasks to the idle bots of the view."""
     now_s = fleet.view.now_s
     waiting = [task for task in fleet.view.pending if not 0.0 < task.expires_s <= now_s]
@@ -138,19 +139,19 @@ def dispatch(fleet: Fleet, stock: Stock) -> Dispatch:
     _give_freed_bots(fleet, result)
     for _, group in groupby(result.order, key=lambda task: task.priority):
         tasks = [task for task in group if task.id not in result.by_task]
-        if tasks and now_s - tasks[0].created_s < _patience_s(tasks[0], stock):
+        if tasks and now_s - tasks[0].created_s < _patience_s(tasks[0], outlook):
             for task in tasks:
-                _assign_warm(task, candidates, stock, result)
+                _assign_warm(task, candidates, outlook, result)
         for task in tasks:
             if len(result.by_bot) == len(fleet.idle):
-                return _with_holds(fleet, stock, result)
-            if task.id not in result.by_task and not _assign_warm(task, candidates, stock, result):
+                return _with_holds(fleet, outlook, stock, result)
+            if task.id not in result.by_task and not _assign_warm(task, candidates, outlook, result):
                 _assign_cold(task, candidates, result)
-    return _with_holds(fleet, stock, result)
+    return _with_holds(fleet, outlook, stock, result)
 
 
-def _patience_s(head: PendingTask, stock: Stock) -> float:
-    cold_s = max((stock.cold_s(wish.family) for wish in head.wishes), default=DEFAULT_COLD_S)
+def _patience_s(head: PendingTask, outlook: Outlook) -> float:
+    cold_s = max((outlook.cold_s(wish.family) for wish in head.wishes), default=DEFAULT_COLD_S)
     return 2.0 * cold_s + OUT_OF_TURN_S
 
 
@@ -164,13 +165,13 @@ def _give_freed_bots(fleet: Fleet, result: Dispatch) -> None:
             _assign(task, bot, fulfilled(bot, task.wishes), f"{bot.id} was freed for this task.", result)
 
 
-def _assign_warm(task: PendingTask, candidates: _Candidates, stock: Stock, result: Dispatch) -> bool:
+def _assign_warm(task: PendingTask, candidates: _Candidates, outlook: Outlook, result: Dispatch) -> bool:
     found = candidates.warmest(task) if task.wishes else None
     if found is None:
         return False
     bot, met = found
     states = " and ".join(named(wish.family, wish.generation) for wish in met)
-    longer_s = sum(stock.saved_s(wish.family) for wish in met)
+    longer_s = sum(outlook.saved_s(wish.family) for wish in met)
     text = f"{bot.id} is warm for {states}; a cold bot would take {duration(longer_s)} longer."
     _assign(task, bot, met, text, result)
     return True
@@ -192,23 +193,23 @@ def _assign(task: PendingTask, bot: Bot, warm: tuple[Wish, ...], text: str, resu
     result.by_bot[bot.id] = result.by_task[task.id] = Assignment(task, bot, warm, text)
 
 
-def _with_holds(fleet: Fleet, stock: Stock, result: Dispatch) -> Dispatch:
+def _with_holds(fleet: Fleet, outlook: Outlook, stock: Stock, result: Dispatch) -> Dispatch:
     dearest_s = max((stock.bot_worth_s(bot.id) for bot in fleet.idle), default=0.0)
     for assignment in result.by_task.values():
-        hold = _hold(assignment, fleet, stock, dearest_s)
+        hold = _hold(assignment, fleet, outlook, stock, dearest_s)
         if hold is not None:
             result.holds[hold.task_id] = hold
     return result
 
 
-def _hold(assignment: Assignment, fleet: Fleet, stock: Stock, dearest_s: float) -> Hold | None:
+def _hold(assignment: Assignment, fleet: Fleet, outlook: Outlook, stock: Stock, dearest_s: float) -> Hold | None:
     """How long the others pass this task over: until its bot polls, within what waiting for it can gain.
 
     The bound counts from the task's creation, so that planning anew never extends it.
     """
     task, bot, now_s = assignment.task, assignment.bot, fleet.view.now_s
     if assignment.warm:
-        gain_s = sum(stock.saved_s(wish.family) for wish in assignment.warm)
+        gain_s = sum(outlook.saved_s(wish.family) for wish in assignment.warm)
     else:
         gain_s = min(COLD_HOLD_S, dearest_s - stock.bot_worth_s(bot.id))
     due_s = now_s if bot.held_poll else bot.next_poll_s

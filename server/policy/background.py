@@ -7,6 +7,7 @@ same state worth less. So several families find their balance by themselves.
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 
 from server.policy import gates
 from server.policy.affinity import Dispatch
@@ -15,6 +16,7 @@ from server.policy.dimensions import Requirement
 from server.policy.fleet import HOLDING, Fleet, State
 from server.policy.levels import Levels
 from server.policy.model import Bot, HandOut, Phase, Purpose, Spec
+from server.policy.outlook import Outlook
 from server.policy.stock import Stock
 from server.policy.words import named, seconds, share
 
@@ -26,16 +28,23 @@ class Background:
     """One round of hand-outs: `decide()` fills `hand_outs`, by bot."""
 
     def __init__(
-        self, fleet: Fleet, stock: Stock, assigned: Dispatch, levels: Levels, superseded: dict[State, str]
+        self,
+        fleet: Fleet,
+        outlook: Outlook,
+        stock: Stock,
+        assigned: Dispatch,
+        levels: Levels,
+        superseded: dict[State, str],
     ) -> None:
-        self._fleet, self._stock, self._assigned, self._levels = fleet, stock, assigned, levels
+        self._fleet, self._outlook, self._stock, self._levels = fleet, outlook, stock, levels
         self._view = fleet.view
         self._superseded = superseded
-        self.appraiser = Appraiser(fleet, stock, levels)
+        self.appraiser = Appraiser(fleet, outlook, stock, levels)
         self.hand_outs: dict[str, HandOut] = {}
         self.bets = {spec.family: spec for spec in fleet.specs.values() if self._may_bet(spec)}
         self._free = [bot for bot in fleet.idle if bot.id not in assigned.by_bot]
         self._ready = [bot for bot in self._free if self._is_ready(bot)]
+        self._holders = self._by_held()
         self._orders: dict[str, list[Bot]] = {}
         self._queues: dict[tuple[Requirement, str], list[Bot]] = {}
 
@@ -84,7 +93,7 @@ class Background:
         while heap:
             stood, family, bot_id = heapq.heappop(heap)
             spec = self.bets[family]
-            now = self.appraiser.net(spec, self._stock.slot_worth_s(bot_id, spec.slot))
+            now = self.appraiser.net(spec, self._stock.displaced_s(self._fleet.by_id[bot_id], spec))
             if bot_id in self.hand_outs or now < -stood - _SETTLED:
                 self._push(heap, spec)
             elif self._gates_let_pass(spec):
@@ -100,25 +109,42 @@ class Background:
         )
 
     def _push(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
-        gross = self.appraiser.net(spec, 0.0)
-        if gross < self._view.thresholds.value_threshold:
+        if self.appraiser.net(spec) < self._view.thresholds.value_threshold:
             return
         bot = self._best_bot(spec)
         if bot is not None:
-            net = gross - self.appraiser.displaced(spec, self._stock.slot_worth_s(bot.id, spec.slot))
+            net = self.appraiser.net(spec, self._stock.displaced_s(bot, spec))
             if net >= self._view.thresholds.value_threshold:
                 heapq.heappush(heap, (-net, spec.family, bot.id))
 
     def _best_bot(self, spec: Spec) -> Bot | None:
-        """The eligible bot that loses least in the spec's slot."""
+        """The eligible bot that loses least in the spec's slot; on a par one that has a former generation of it."""
         queue = self._queue(spec)
         while queue and queue[-1].id in self.hand_outs:
             queue.pop()
-        for bot in reversed(queue):
-            waits = bot.backoff_until_s.get(spec.family, 0.0) > self._view.now_s
-            if bot.id not in self.hand_outs and not waits and not self.holds(bot, spec):
-                return bot
-        return None
+        best = next((bot for bot in reversed(queue) if self._may_have(bot, spec)), None)
+        for bot in self._holders.get((spec.family, spec.slot), ()):
+            if self._may_have(bot, spec) and self._fleet.fits.fits(spec.dimensions, bot.id):
+                if best is None or self._stock.displaced_s(bot, spec) <= self._stock.displaced_s(best, spec):
+                    return bot
+                break
+        return best
+
+    def _may_have(self, bot: Bot, spec: Spec) -> bool:
+        waits = bot.backoff_until_s.get(spec.family, 0.0) > self._view.now_s
+        return bot.id not in self.hand_outs and not waits and not self.holds(bot, spec)
+
+    def _by_held(self) -> dict[tuple[str, str], list[Bot]]:
+        """Ready bots by (family, slot) that they hold, the one that its stragglers miss least first."""
+        found: dict[tuple[str, str], list[Bot]] = defaultdict(list)
+        for bot in self._ready:
+            for name, slot in bot.slots.items():
+                if slot.phase in HOLDING and slot.family in self.bets and self.bets[slot.family].slot == name:
+                    found[slot.family, name].append(bot)
+        for (family, _), bots in found.items():
+            spec = self.bets[family]
+            bots.sort(key=lambda bot: (self._stock.displaced_s(bot, spec), self._fleet.poll_order(bot)))
+        return found
 
     def _queue(self, spec: Spec) -> list[Bot]:
         """The ready bots that fit the spec, the one that loses least last; shared by specs for like bots and slot."""
@@ -148,10 +174,10 @@ class Background:
 
     def _bet(self, heap: list[tuple[float, str, str]], spec: Spec, bot: Bot) -> None:
         value = self.appraiser.value(spec, bot)
-        curve, copy = self._stock.curve((spec.family, spec.generation)), self._stock.next_copy(spec)
+        curve, copy = self._outlook.curve((spec.family, spec.generation)), self._stock.next_copy(spec)
         purpose = Purpose.ANNOUNCED if curve.announced(copy) > curve.forecast(copy) else Purpose.FORECAST
         state = named(spec.family, spec.generation)
-        worth_s = value.net * self._stock.cold_s(spec.family)
+        worth_s = value.net * self._outlook.cold_s(spec.family)
         text = f"Warming {bot.id} for {state} is worth {seconds(worth_s)}, {share(value.net)} of a cold start."
         displaced = bot.slots.get(spec.slot)
         self._place(bot, spec, HandOut(spec.family, spec.generation, spec.revision, purpose, value, text=text))

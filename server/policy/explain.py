@@ -62,7 +62,7 @@ class Explainer:
                 spec for spec in self._background.bets.values() if group in self._fleet.fits.groups(spec.dimensions)
             ]
             appraiser = self._background.appraiser
-            found.sort(key=lambda spec: (-appraiser.net(spec, 0.0), spec.family))
+            found.sort(key=lambda spec: (-appraiser.net(spec), spec.family))
             self._best[group] = found
         return [spec for spec in found[: MOST_VALUES * 4] if self._fleet.fits.fits(spec.dimensions, bot.id)]
 

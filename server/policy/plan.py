@@ -13,6 +13,7 @@ from server.policy.gates import reserve_size
 from server.policy.levels import Levels
 from server.policy.model import Advice, Hold, PendingTask, PoolPlan, PoolView
 from server.policy.order import superseded_states
+from server.policy.outlook import Outlook
 from server.policy.stock import Stock
 
 
@@ -23,11 +24,12 @@ def plan(view: PoolView) -> PoolPlan:
     advised to sleep for the longest time.
     """
     fleet = Fleet(view)
-    stock = Stock(fleet)
-    assigned = affinity.dispatch(fleet, stock)
+    outlook = Outlook(fleet)
+    stock = Stock(fleet, outlook)
+    assigned = affinity.dispatch(fleet, outlook, stock)
     outdated = superseded_states(fleet)
     levels = Levels(fleet, assigned)
-    background = Background(fleet, stock, assigned, levels, outdated)
+    background = Background(fleet, outlook, stock, assigned, levels, outdated)
     background.decide()
     explainer = Explainer(fleet, stock, levels, background, outdated)
     off = "prewarming is stopped" if view.gate.stopped else "prewarming is off" if view.thresholds.mode == "off" else ""

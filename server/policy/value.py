@@ -17,36 +17,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LONGEST_RESIDENCE_S = 3600.0
-NEGLIGIBLE = 1e-9
+NEGLIGIBLE = 1e-12
 
 
-class ErlangB:
-    """Erlang's B for one offered load a, by its recursion B(0) = 1, B(i) = a·B(i − 1) / (i + a·B(i − 1)), kept."""
+def erlang_b(load: float, servers: int) -> float:
+    """Share of arrivals that find all servers busy: B(0) = 1, B(i) = a·B(i − 1) / (i + a·B(i − 1)).
 
-    __slots__ = ("_load", "_losses")
+    An example: a load of 1 on 2 servers loses 20 %.
+    """
+    lost = 1.0
+    for server in range(1, servers + 1):
+        lost = _next_loss(load, lost, server)
+    return lost
 
-    def __init__(self, load: float) -> None:
-        self._load = max(0.0, load)
-        self._losses = [1.0]
 
-    def at(self, servers: float) -> float:
-        """Share of arrivals lost with this many servers; linear between whole numbers."""
-        if servers <= 0:
-            return 1.0
-        low = int(servers)
-        below = self._whole(low)
-        part = servers - low
-        return below if part == 0.0 else below + part * (self._whole(low + 1) - below)
-
-    def _whole(self, servers: int) -> float:
-        losses = self._losses
-        while len(losses) <= servers:
-            last = losses[-1]
-            if last < NEGLIGIBLE:
-                return 0.0
-            offered = self._load * last
-            losses.append(offered / (len(losses) + offered))
-        return losses[servers]
+def _next_loss(load: float, lost: float, server: int) -> float:
+    offered = load * lost
+    return offered / (server + offered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +50,41 @@ class Needs:
 class Curve:
     """V(k, ·) of one state. `promised` are the least probabilities of its first copies, from announcements."""
 
-    __slots__ = ("_known", "_needs", "_offset", "_promised", "_tables", "_weight")
+    __slots__ = ("_loads", "_losses", "_needs", "_offset", "_promised", "_served")
 
     def __init__(self, needs: Needs, promised: Sequence[tuple[float, float]] = ()) -> None:
         occupied_s = needs.duration_s + needs.warm_s
         self._needs = needs
-        self._tables = [ErlangB(rate * min(occupied_s, needs.residence_s)) for rate in needs.rates_per_s]
-        self._weight = 1.0 / len(needs.rates_per_s) if needs.rates_per_s else 0.0
-        self._offset = needs.busy * needs.residence_s / (needs.residence_s + occupied_s)
         self._promised = promised
-        self._known: dict[int, float] = {}
+        self._offset = needs.busy * needs.residence_s / (needs.residence_s + occupied_s)
+        self._loads = [rate * min(occupied_s, needs.residence_s) for rate in needs.rates_per_s]
+        self._losses = [1.0] * len(self._loads)
+        self._served = [0.0]
+
+    def _served_per_s(self, server: int) -> float:
+        """What the server of this number serves of what those before it could not, averaged over the memories."""
+        served = self._served
+        while len(served) <= server:
+            number = len(served)
+            if number > 1 and served[-1] < NEGLIGIBLE:
+                return 0.0
+            in_all = 0.0
+            for at, (rate, load) in enumerate(zip(self._needs.rates_per_s, self._loads, strict=True)):
+                before = self._losses[at]
+                after = self._losses[at] = _next_loss(load, before, number)
+                in_all += rate * (before - after)
+            served.append(in_all / len(self._loads) if self._loads else 0.0)
+        return served[server]
 
     def forecast(self, copy: int) -> float:
-        """V of the copy-th idle copy (from 1) by arrivals alone."""
-        found = self._known.get(copy)
-        if found is None:
-            x = copy + self._offset
-            needed_per_s = sum(
-                rate * max(0.0, table.at(x - 1.0) - table.at(x))
-                for rate, table in zip(self._needs.rates_per_s, self._tables, strict=True)
-            )
-            found = 1.0 - math.exp(-self._needs.residence_s * self._weight * needed_per_s)
-            self._known[copy] = found
-        return found
+        """V of the copy-th idle copy (from 1) by arrivals alone; linear between whole numbers of copies."""
+        x = copy + self._offset
+        whole = int(x)
+        part = x - whole
+        served = self._served_per_s(whole)
+        if part:
+            served += part * (self._served_per_s(whole + 1) - served)
+        return 1.0 - math.exp(-self._needs.residence_s * served)
 
     def announced(self, copy: int) -> float:
         """The confidence with which somebody announced that the copy-th copy will be needed, 0 when nobody did."""
