@@ -1,0 +1,248 @@
+"""The command line `pilot`: what is going on, and what an operator does about it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from client import example, tables, testing, up
+from client.api import Api, ApiError, quoted
+from client.options import api_options
+from client.run import run
+from client.screen import note, say, show, show_json
+from server.proto import swarming_pb2 as swarming
+
+TASK_ID = re.compile(r"[0-9a-f]{12,20}[01]")
+STATES = [name.removeprefix("QUERY_").lower() for name in swarming.StateQuery.DESCRIPTOR.values_by_name]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Pilotlight: idle bots get ready before anybody asks."""
+
+
+@cli.command()
+@click.option("--state", type=click.Choice(STATES), default="all", show_default=True)
+@click.option("--tag", "tags", multiple=True, metavar="K:V", help="Only tasks with this tag; alternatives as k:a|b.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True)
+@api_options
+def tasks(api: Api, as_json: bool, state: str, tags: Sequence[str], limit: int) -> None:
+    """Tasks, newest first, background ones among them."""
+    found = api.tasks(state=f"QUERY_{state.upper()}", tags=tags, limit=limit)
+    if as_json:
+        show_json({"items": found})
+    else:
+        show(tables.of_tasks(found, time.time()), "No tasks. ./pilot run --pool local -- echo hello makes one.")
+
+
+@cli.command()
+@click.option("--pool", default="", help="Only bots of this pool.")
+@api_options
+def bots(api: Api, as_json: bool, pool: str) -> None:
+    """Bots: what each does, and what it is warm for."""
+    found = api.bots([("pool", pool)] if pool else [])
+    fleet = _fleet(api, pool)
+    if as_json:
+        show_json({"items": found, "fleet": fleet.get("bots", [])})
+    else:
+        show(tables.of_bots(found, fleet, time.time()), "No bots yet. ./pilot up starts some on this machine.")
+
+
+@cli.command()
+@click.option("--pool", default="", help="Only this pool.")
+@api_options
+def warm(api: Api, as_json: bool, pool: str) -> None:
+    """What is warm, what is being warmed, and which gate holds back more."""
+    fleet = api.get("/fleet", pool=pool).body
+    if as_json:
+        show_json(fleet)
+        return
+    for each in fleet["pools"]:
+        say(tables.sentence_of_pool(each))
+    show(tables.of_families(fleet["pools"]), "Nothing is warm: no spec has made anything yet.")
+    for each in fleet["pools"]:
+        for line in tables.refusals_of_pool(each):
+            say(line)
+
+
+@cli.command()
+@click.argument("what", metavar="BOT|TASK")
+@api_options
+def why(api: Api, as_json: bool, what: str) -> None:
+    """Why a bot gets what it gets, or why a task waits."""
+    answer = _why(api, what)
+    if as_json:
+        show_json(answer)
+        return
+    say(answer["sentence"])
+    if answer.get("would_change"):
+        say(f"Would change it: {answer['would_change']}")
+    if answer.get("gates"):
+        show(tables.of_gates(answer["gates"]), "")
+    for value in answer.get("values") or []:
+        say(value.get("text", "") if isinstance(value, dict) else str(value))
+
+
+def _why(api: Api, what: str) -> dict[str, Any]:
+    kinds = ["tasks", "bots"] if TASK_ID.fullmatch(what) else ["bots"]
+    for kind in kinds:
+        try:
+            return api.get(f"/why/{kind}/{quoted(what)}").body
+        except ApiError as error:
+            if error.status != 404 or kind == kinds[-1]:
+                raise
+    raise AssertionError("the last kind returns or raises")
+
+
+def _fleet(api: Api, pool: str) -> dict[str, Any]:
+    """What only Pilotlight's own API knows; nothing where it is missing: the rest of a list is of use without it."""
+    try:
+        return api.get("/fleet", pool=pool).body
+    except ApiError as error:
+        note(f"no warmth: {error.text}")
+        return {}
+
+
+@cli.group(invoke_without_command=True)
+@api_options
+def specs(api: Api, as_json: bool) -> None:
+    """Prewarm specs: all of them, with what each cost and saved, or one of the commands below."""
+    if click.get_current_context().invoked_subcommand is not None:
+        return
+    found = api.get("/specs").body["specs"]
+    try:
+        ledger = {row["family"]: row for row in api.get("/ledger").body["specs"]}
+    except ApiError as error:
+        ledger = {}
+        note(f"no ledger: {error.text}")
+    if as_json:
+        show_json({"specs": found, "ledger": list(ledger.values())})
+    else:
+        empty = "No specs: nothing is prewarmed. ./pilot specs register FILE makes one, or use the page /specs."
+        show(tables.of_specs(found, ledger), empty)
+
+
+@specs.command("show")
+@click.argument("family")
+@api_options
+def show_spec(api: Api, as_json: bool, family: str) -> None:
+    """One spec as YAML, as `register` and `edit` take it."""
+    answer = api.get(f"/specs/{quoted(family)}").body
+    if as_json:
+        show_json(answer)
+    else:
+        click.echo(tables.as_yaml(answer["body"]), nl=False)
+
+
+@specs.command()
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@api_options
+def register(api: Api, as_json: bool, file: Any) -> None:
+    """Register the spec in FILE (YAML; - for stdin); a known family gets a new revision."""
+    body = tables.from_yaml(file.read())
+    family = str(body.get("family", ""))
+    try:
+        answer = api.post("/specs", body)
+    except ApiError as error:
+        if error.status != 409 or not family:
+            raise
+        current = api.get(f"/specs/{quoted(family)}")
+        answer = api.put(f"/specs/{quoted(family)}", body, current.revision)
+    _tell_spec(answer.body, as_json)
+
+
+def _change_command(verb: str, doc: str) -> None:
+    @specs.command(verb, help=doc)
+    @click.argument("family")
+    @click.option("--why", "reason", default="", help="For the history.")
+    @api_options
+    def change(api: Api, as_json: bool, family: str, reason: str) -> None:
+        _tell_spec(api.post(f"/specs/{quoted(family)}/{verb}", {"why": reason}).body, as_json)
+
+
+_change_command("pause", "No prewarming by this spec until it is resumed.")
+_change_command("resume", "Let it go on, and close its circuit breaker.")
+_change_command("retire", "End it; its history stays.")
+
+
+def _tell_spec(answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show_json(answer)
+    else:
+        say(f"{answer['family']} is {answer['state']}: revision {answer['revision']}, {answer['generation']}.")
+
+
+@cli.command()
+@click.argument("task_id")
+@click.option("--kill/--no-kill", default=True, show_default=True, help="Stop it when it runs already.")
+@api_options
+def cancel(api: Api, as_json: bool, task_id: str, kill: bool) -> None:
+    """Withdraw a task, and stop it when it runs."""
+    answer = api.cancel(task_id, kill)
+    if as_json:
+        show_json(answer)
+    elif answer.canceled:
+        say(f"{task_id} {'is being stopped' if answer.was_running else 'was withdrawn'}.")
+    else:
+        raise click.ClickException(f"{task_id} was not stopped: it has ended, or is being stopped. Nothing changed.")
+
+
+@cli.command()
+@click.option("--why", "reason", default="", help="For the history.")
+@api_options
+def stop(api: Api, as_json: bool, reason: str) -> None:
+    """Stop all prewarming; what warms now is stopped too. Real tasks go on."""
+    _switch(api, as_json, True, reason)
+
+
+@cli.command()
+@click.option("--why", "reason", default="", help="For the history.")
+@api_options
+def start(api: Api, as_json: bool, reason: str) -> None:
+    """Let prewarming begin again."""
+    _switch(api, as_json, False, reason)
+
+
+def _switch(api: Api, as_json: bool, stopped: bool, reason: str) -> None:
+    answer = api.post("/switch", {"stopped": stopped, "why": reason}).body
+    if as_json:
+        show_json(answer)
+    else:
+        say(f"Prewarming is {'stopped' if answer['stopped'] else 'on'}.")
+
+
+@cli.group()
+def config() -> None:
+    """Thresholds per pool."""
+
+
+@config.command("show")
+@api_options
+def show_config(api: Api, as_json: bool) -> None:
+    """The config in force, as YAML."""
+    answer = api.get("/config")
+    if as_json:
+        show_json(answer.body)
+    else:
+        click.echo(tables.as_yaml(answer.body["body"]), nl=False)
+
+
+@config.command("set")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.option("--base", "base_revision", type=int, required=True, help="Revision that FILE was made from.")
+@api_options
+def set_config(api: Api, as_json: bool, file: Any, base_revision: int) -> None:
+    """Save FILE (YAML) as the next revision."""
+    answer = api.put("/config", tables.from_yaml(file.read()), base_revision)
+    if as_json:
+        show_json(answer.body)
+    else:
+        say(f"Revision {answer.revision} is in force.")
+
+
+for command in (run, up.up, example.example, testing.test):
+    cli.add_command(command)

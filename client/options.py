@@ -1,0 +1,76 @@
+"""Options that every command has, and what becomes of errors."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from client.api import DEFAULT_SERVER, Api, ApiError, connect
+from client.prpc import PrpcError, Retry
+from client.screen import note
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+READ_PATIENCE = Retry(total_s=5.0)
+"""Whoever looks at something is told soon that there is no server."""
+
+
+def api_options(command: Command) -> Command:
+    """Adds --server, --token-file and --json; the command gets `api` and `as_json`. Refusals end it in one line."""
+
+    @click.option("--server", envvar="PILOTLIGHT_SERVER", default=DEFAULT_SERVER, show_default=True, help="Its URL.")
+    @click.option(
+        "--token-file",
+        envvar="PILOTLIGHT_TOKEN_FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="File with a client token.",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @functools.wraps(command)
+    def wrapped(server: str, token_file: Path | None, as_json: bool, **given: Any) -> Any:
+        token = token_file.read_text(encoding="utf-8").strip() if token_file else None
+        try:
+            return command(api=_connected(server, token), as_json=as_json, **given)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        except (PrpcError, ApiError) as error:
+            raise click.ClickException(explain(error, server)) from error
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _connected(server: str, token: str | None) -> Api:
+    api = connect(server, token)
+    api.wait_out(READ_PATIENCE, lambda error, pause_s: note(f"{error.text}; trying again"))
+    return api
+
+
+def explain(error: PrpcError | ApiError, server: str) -> str:
+    """One line, with what to do where that is known."""
+    lines = [error.text]
+    if isinstance(error, ApiError) and error.errors:
+        lines += [f"  {name}: {text}" for name, text in error.errors.items()]
+    if error.text.startswith("no answer from"):
+        lines.append(f"Is a server running there? ./pilot up starts one; --server names another than {server}.")
+    return "\n".join(lines)
+
+
+def pairs(
+    separator: str, name: str
+) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], list[tuple[str, str]]]:
+    """For repeatable options of the form KEY=VALUE."""
+
+    def parse(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> list[tuple[str, str]]:
+        found = []
+        for text in given:
+            key, sign, value = text.partition(separator)
+            if not sign or not key:
+                raise click.BadParameter(f"{text!r} is not {name}")
+            found.append((key, value))
+        return found
+
+    return parse

@@ -1,0 +1,191 @@
+"""What the API answers as rows for the screen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+import yaml
+
+from client.api import seconds, state_name
+from client.screen import ACCENT, BAD, DIM, GOOD, WARN, Cell, Sheet
+from client.words import ago, duration, share
+from server.proto import swarming_pb2 as swarming
+
+STYLE_OF_STATE = {
+    swarming.RUNNING: ACCENT,
+    swarming.PENDING: WARN,
+    swarming.COMPLETED: GOOD,
+    swarming.CANCELED: DIM,
+    swarming.KILLED: WARN,
+}
+STYLE_OF_SPEC = {"active": GOOD, "paused": WARN, "retired": DIM}
+HASH = re.compile(r"\b[0-9a-f]{20,}\b")
+
+
+def of_tasks(found: Iterable[swarming.TaskResultResponse], now_s: float) -> Sheet:
+    """Tasks; background ones say what they are for."""
+    sheet = Sheet(["task", "state", "~name", "bot", ">made", ">waited", ">ran"])
+    for task in found:
+        kind = value_of_tag(task.tags, "purpose")
+        created_s, started_s = seconds(task.created_ts), seconds(task.started_ts)
+        ran_s = task.duration or (now_s - started_s if task.state == swarming.RUNNING else 0.0)
+        sheet.add(
+            task.task_id,
+            Cell(_state_text(task), _state_style(task)),
+            Cell(HASH.sub(lambda found: found[0][:10], task.name), ACCENT if kind else ""),
+            task.bot_id,
+            ago(created_s, now_s),
+            duration(started_s - created_s) if started_s else "",
+            duration(ran_s) if started_s else "",
+        )
+    return sheet
+
+
+def _state_text(task: swarming.TaskResultResponse) -> str:
+    failed = task.state == swarming.COMPLETED and task.exit_code
+    return f"exit code {task.exit_code}" if failed else state_name(task).lower().replace("_", " ")
+
+
+def _state_style(task: swarming.TaskResultResponse) -> str:
+    if task.state == swarming.COMPLETED and task.exit_code:
+        return BAD
+    return STYLE_OF_STATE.get(task.state, BAD)
+
+
+def value_of_tag(tags: Iterable[str], key: str) -> str:
+    """Value of the first tag with this key, "" without one."""
+    return next((tag.partition(":")[2] for tag in tags if tag.startswith(f"{key}:")), "")
+
+
+def of_bots(found: Iterable[swarming.BotInfo], fleet: Mapping[str, Any], now_s: float) -> Sheet:
+    """Bots; `fleet` adds what each is warm for."""
+    known = {bot["id"]: bot for bot in fleet.get("bots", [])}
+    sheet = Sheet(["bot", "state", "pool", "warm for", "task", ">last seen"])
+    for bot in found:
+        pools = next((list(pair.value) for pair in bot.dimensions if pair.key == "pool"), [])
+        own = known.get(bot.bot_id, {})
+        sheet.add(
+            bot.bot_id,
+            _bot_state(bot, own),
+            " ".join(pools),
+            _slots(own.get("slots") or {}),
+            own.get("task_id") or bot.task_id,
+            ago(own.get("last_seen_s") or seconds(bot.last_seen_ts), now_s),
+        )
+    return sheet
+
+
+def _bot_state(bot: swarming.BotInfo, own: Mapping[str, Any]) -> Cell:
+    if bot.is_dead:
+        return Cell("dead", BAD)
+    if bot.quarantined:
+        return Cell("quarantined", BAD)
+    if bot.maintenance_msg:
+        return Cell("maintenance", WARN)
+    busy = own.get("purpose") or ("busy" if bot.task_id else "")
+    text = str(own.get("status_text") or own.get("status") or busy or "idle")
+    return Cell(text, ACCENT if own.get("purpose") else "")
+
+
+def _slots(slots: Mapping[str, Mapping[str, Any]]) -> str:
+    parts = []
+    for slot in slots.values():
+        family, phase = slot.get("family") or "", slot.get("phase") or ""
+        if family:
+            state = f"{family}@{short(str(slot.get('generation') or ''))}".rstrip("@")
+            parts.append(state if phase == "warm" else f"{state} ({phase.replace('_', ' ')})")
+    return ", ".join(parts)
+
+
+def short(generation: str) -> str:
+    """A generation on a narrow screen: hashes lose their tails."""
+    return HASH.sub(lambda found: found[0][:10], generation)
+
+
+def sentence_of_pool(pool: Mapping[str, Any]) -> str:
+    """How a pool stands, in one line."""
+    parts = [f"{pool['idle']} of {pool['bots']} bots idle", f"{pool['busy']} busy"]
+    if pool.get("background"):
+        parts.append(f"{pool['background']} being warmed")
+    text = f"{pool['pool']} ({pool['mode']}): {', '.join(parts)}"
+    return f"{text}, utilization {share(pool.get('utilization') or 0.0)}, reserve {pool.get('reserve', 0)}."
+
+
+def of_families(pools: Iterable[Mapping[str, Any]]) -> Sheet:
+    """Stock per family."""
+    sheet = Sheet(["pool", "family", "generation", "slot", ">warm", ">warming", ">in use", ">stale", ">wanted"])
+    for pool in pools:
+        for family in pool.get("families") or []:
+            counts = [str(family.get(name) or 0) for name in ("warm", "warming", "in_use", "stale", "wanted")]
+            generation = short(str(family.get("generation") or ""))
+            sheet.add(pool["pool"], Cell(family["family"], ACCENT), generation, str(family.get("slot") or ""), *counts)
+    return sheet
+
+
+def refusals_of_pool(pool: Mapping[str, Any]) -> list[str]:
+    """Sentences of the gates that hold back more."""
+    refused = [gate for gate in pool.get("gates") or [] if not gate.get("passed", True)]
+    return [f"{gate['text']} Would change it: {gate.get('would_change') or 'nothing known'}" for gate in refused]
+
+
+def of_gates(gates: Iterable[Mapping[str, Any]]) -> Sheet:
+    """All gates in the model's order."""
+    sheet = Sheet(["gate", "", "because"])
+    for gate in gates:
+        passed = bool(gate.get("passed"))
+        sheet.add(
+            str(gate.get("gate", "")),
+            Cell("passed" if passed else "refused", GOOD if passed else BAD),
+            str(gate.get("text", "")),
+        )
+    return sheet
+
+
+def of_specs(found: Sequence[Mapping[str, Any]], ledger: Mapping[str, Mapping[str, Any]]) -> Sheet:
+    """Specs with what each cost and saved."""
+    sheet = Sheet(
+        [
+            "family",
+            "state",
+            "pool",
+            "generation",
+            ">revision",
+            ">prewarms",
+            ">never used",
+            ">failed",
+            ">spent",
+            ">saved",
+        ]
+    )
+    for spec in found:
+        row = ledger.get(spec["family"], {})
+        counts = [str(row[name]) if name in row else "" for name in ("prewarms", "never_used", "failed")]
+        times = [duration(row[name]) if name in row else "" for name in ("background_s", "saved_s")]
+        state = Cell(spec["state"], STYLE_OF_SPEC.get(spec["state"], ""))
+        sheet.add(
+            spec["family"], state, spec["pool"], short(spec["generation"]), str(spec["revision"]), *counts, *times
+        )
+    return sheet
+
+
+def as_yaml(value: Any) -> str:
+    """What people edit."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+
+
+def from_yaml(text: str) -> dict[str, Any]:
+    """What people wrote; its content is the server's to judge.
+
+    Raises:
+        ClickException: no YAML, or no mapping.
+    """
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise click.ClickException(f"not YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise click.ClickException("the file must hold a mapping of names to values")
+    return value

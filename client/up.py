@@ -1,0 +1,134 @@
+"""`pilot up`: a server and some bots on this machine, with samples to try."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from pathlib import Path
+
+import click
+
+from client import samples
+from client.api import ApiError, connect, quoted
+from client.local_fleet import ROOT, FleetError, LocalFleet, stop_leftovers
+from client.sample_repository import GitFailed
+from client.screen import note, say
+from client.signals import Leave, ignored, raising_leave
+
+DEFAULT_DATA = ROOT / ".pilot" / "data"
+POOL = "local"
+LOOK_EVERY_S = 0.5
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT_DATA,
+    show_default=True,
+    help="Folder of all that is kept.",
+)
+@click.option("--bots", type=click.IntRange(0, 64), default=2, show_default=True, help="Bots on this machine.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of the server.")
+@click.option("--no-samples", is_flag=True, help="Neither sample pool nor sample spec.")
+def up(port: int, data: Path, bots: int, workers: int, no_samples: bool) -> None:
+    """Start a server and bots on this machine; Ctrl-C stops all, the next start goes on with the same data."""
+    folder = data.absolute()
+    settings = {"PILOTLIGHT_WORKERS": str(workers)}
+    if not no_samples:
+        settings["PILOTLIGHT_CONFIG_FILE"] = str(samples.CONFIG)
+    fleet = LocalFleet(folder, port, settings, inherits=True)
+    try:
+        with raising_leave():
+            try:
+                _bring_up(fleet, bots, not no_samples)
+                _watch(fleet)
+            except Leave:
+                note("stopping")
+            finally:
+                with ignored():
+                    fleet.stop()
+    except FleetError as error:
+        raise click.ClickException(str(error)) from error
+    note(f"stopped; ./pilot up goes on with {folder}")
+
+
+def _bring_up(fleet: LocalFleet, bots: int, with_samples: bool) -> None:
+    fleet.folder.mkdir(parents=True, exist_ok=True)
+    for name in stop_leftovers(fleet.folder):
+        note(f"{name} was still running since a start that was killed; stopped it")
+    note(f"starting the server on http://localhost:{fleet.port}, data in {fleet.folder}")
+    fleet.start_server()
+    sample = _register_sample(fleet) if with_samples else None
+    ids = [f"local-{number}" for number in range(1, bots + 1)]
+    if ids:
+        note(f"starting {', '.join(ids)}")
+        fleet.start_bots(ids, POOL)
+    _say_what_next(fleet, ids, sample)
+
+
+def _register_sample(fleet: LocalFleet) -> samples.Sample | None:
+    """Once per data folder: a spec that somebody changed or retired stays as it is."""
+    try:
+        sample = samples.place(fleet.folder / "sample")
+    except GitFailed as error:
+        note(f"no sample spec: {error}")
+        return None
+    api = connect(fleet.url, _token())
+    spec = samples.spec_for(sample)
+    try:
+        api.get(f"/specs/{quoted(spec['family'])}")
+    except ApiError as error:
+        if error.status != 404:
+            note(f"no sample spec: {error.text}")
+            return None
+        try:
+            api.post("/specs", spec)
+        except ApiError as refused:
+            note(f"no sample spec: {refused.text} {refused.errors or ''}".rstrip())
+            return None
+        note(f"registered the sample pool {POOL} and the sample spec {spec['family']}")
+    return sample
+
+
+def _token() -> str | None:
+    path = os.environ.get("PILOTLIGHT_TOKEN_FILE")
+    return Path(path).read_text(encoding="utf-8").strip() if path else None
+
+
+def _say_what_next(fleet: LocalFleet, ids: list[str], sample: samples.Sample | None) -> None:
+    server = "" if fleet.port == 8080 else f" --server http://localhost:{fleet.port}"
+    lines = ["", f"Pilotlight is up: http://localhost:{fleet.port}   (Ctrl-C stops it)", ""]
+    if ids:
+        lines += ["In another terminal:", f"  ./pilot run{server} --pool {POOL} -- python3 -c \"print('hi')\"", ""]
+    if ids and sample:
+        script = shlex.quote(str(sample.script))
+        lines += [
+            "A task that checks out, builds and tests, on its own, and where an idle bot got ready for it:",
+            f"  ./pilot run{server} --pool {POOL} -- python3 {script}",
+            f"  ./pilot run{server} --pool {POOL} --cache sample_src=cache -- python3 {script}",
+            f"What is warm, and why: ./pilot warm{server}   ./pilot bots{server}   ./pilot why{server} {ids[0]}",
+        ]
+    if not ids:
+        lines += [f"Start a bot: curl -sSf {fleet.url}/bootstrap | python3 - --pool POOL"]
+    for line in lines:
+        say(line)
+
+
+def _watch(fleet: LocalFleet) -> None:
+    """Until a signal comes, or the server ends by itself.
+
+    Raises:
+        FleetError: it did; a bot that ends is only told of.
+    """
+    told: set[str] = set()
+    while True:
+        for child in fleet.ended():
+            if child is fleet.server:
+                raise FleetError(f"the server ended with code {child.process.returncode}:\n{child.last_words()}")
+            if child.name not in told:
+                told.add(child.name)
+                note(f"{child.name} ended with code {child.process.returncode}; its output is in {child.log}")
+        time.sleep(LOOK_EVERY_S)
