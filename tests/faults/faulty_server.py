@@ -1,0 +1,65 @@
+"""`python -m tests.faults.faulty_server serve …`: the server, in which a test can make a worker die or go blind at one point.
+
+A fault is a file in the folder that FAULT_FOLDER names. `die_after_NAME` kills, once, the worker that has just committed
+that step and has not answered yet; `frozen.PID` keeps a worker's view of the fleet as it is while the file is there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import main
+from server import prewarm_gate, task_scheduler
+from server.fleet_view import FleetView
+
+FOLDER = "FAULT_FOLDER"
+
+
+def dies_after(name: str, step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step, after which the process may be killed."""
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        outcome = step(*args, **kwargs)
+        if _armed(f"die_after_{name}"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return outcome
+
+    return wrapped
+
+
+def _armed(name: str) -> bool:
+    """Whether the fault was asked for; it happens once."""
+    try:
+        (Path(os.environ[FOLDER]) / name).unlink()
+        return True
+    except FileNotFoundError:
+        return False
+
+
+def freezes(refresh: Callable[..., bool]) -> Callable[..., bool]:
+    """The refresh of a view, which does nothing while this process is frozen."""
+
+    def wrapped(view: FleetView, *args: Any, **kwargs: Any) -> bool:
+        if (Path(os.environ[FOLDER]) / f"frozen.{os.getpid()}").exists():
+            return False
+        return refresh(view, *args, **kwargs)
+
+    return wrapped
+
+
+def install() -> None:
+    """Puts the faults where they belong."""
+    task_scheduler.claim = dies_after("claim", task_scheduler.claim)
+    task_scheduler.start = dies_after("start", task_scheduler.start)
+    task_scheduler.end = dies_after("end", task_scheduler.end)
+    prewarm_gate.claim_background = dies_after("background_claim", prewarm_gate.claim_background)
+    FleetView.refresh = freezes(FleetView.refresh)  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    install()
+    main.cli()
