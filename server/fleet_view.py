@@ -60,6 +60,8 @@ class FleetView:
         self._unconfirmed: set[str] = set()
         self._switch = Head()
         self._budget = RefreshBudget()
+        self.store_lost = False
+        """Whether the last look at the store failed."""
 
     # ---- reading
 
@@ -92,6 +94,15 @@ class FleetView:
             pools = [pool] if pool is not None else list(self._pending)
             found = [self._tasks[task_id] for name in pools for task_id in self._pending.get(name, ())]
         return sorted(found, key=lambda entry: (entry.policy.priority, entry.policy.created_s, entry.policy.id))
+
+    def is_pending(self, task_id: str) -> bool:
+        """Whether the task waits, as far as this process knows."""
+        entry = self._tasks.get(task_id)
+        return entry is not None and entry.pending
+
+    def count_pending(self, pool: str) -> int:
+        """How many real tasks wait in the pool, as far as this process knows."""
+        return len(self._pending.get(pool, ()))
 
     def task(self, task_id: str) -> TaskEntry | None:
         """A task's place in the queue, as far as this process knows."""
@@ -212,7 +223,7 @@ class FleetView:
         """
         service = self._service
         now_s = service.clock.now_s()
-        due = force or now_s - self._refreshed_s >= REFRESH_EVERY_S or now_s < self._refreshed_s - OVERLAP_S
+        due = force or abs(now_s - self._refreshed_s) >= REFRESH_EVERY_S  # a clock set back makes the view old too
         version = None
         if not due and eager:
             version = service.store.data_version()
@@ -224,7 +235,11 @@ class FleetView:
                 return False
             self._data_version = service.store.data_version() if version is None else version
             self._read(now_s)
+            self.store_lost = False
             return True
+        except errors.StoreUnavailable:
+            self.store_lost = True
+            raise
         finally:
             self._refreshing.release()
 

@@ -15,7 +15,7 @@ from server.records import RETAIN_TASK_S, expiry, get_multi, key_of
 from server.records.bot import Bot
 from server.records.pool import PoolGate
 from server.records.spec import Spec
-from server.records.task import PENDING, TaskRequest, TaskResult
+from server.records.task import PENDING, TaskRequest, TaskResult, TaskToRun
 from server.task_ids import new_task_id
 
 if TYPE_CHECKING:
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from server.prewarm_spec import LoadedSpec
     from server.service import Service
     from server.task_scheduler import Delivery
+    from server.task_transition import Touched
 
 MOST_HAND_OUTS_KEPT = 200
+COVERED = model.Refused(model.Gate.PENDING, "The task waits no more, or a run warms or is stopped for it already.")
 
 
 class GateRefused(Exception):
@@ -48,6 +50,39 @@ def may_preempt(gate: PoolGate, wanted: Preempt, is_pending: Callable[[str], boo
     if entry is None or any(e["for"] == wanted.for_task for e in gate.entries):
         return False
     return not (entry["for"] and is_pending(entry["for"]))
+
+
+def _may_cover(gate: PoolGate, task_id: str, waiting: TaskToRun | None, now_s: float) -> bool:
+    """Whether a warm-up may begin for that task: it waits, nobody warms for it yet, no run is being stopped for it."""
+    if waiting is None or waiting.status != "pending" or any(entry["for"] == task_id for entry in gate.entries):
+        return False
+    return not waiting.victim or waiting.victim["until_s"] <= now_s
+
+
+def _adopt(touched: Touched, hand_out: HandOut, pending: Callable[[str], bool], changed_s: float) -> bool:
+    """Lets a warm-up of the same state whose task has gone count for this one, instead of starting another (H16).
+
+    Whose task has gone is asked of the view first, so that this costs look-ups only when there is something to adopt.
+    """
+    gate = touched.gate
+    assert gate is not None
+    state = hand_out.family, hand_out.generation
+    left = [e for e in gate.entries if e["for"] and (e["family"], e["generation"]) == state and not pending(e["for"])]
+    if not left:
+        return False
+    entry = left[0]
+    gone, bot = get_multi([key_of(TaskToRun, entry["for"]), key_of(Bot, entry["bot"])])
+    if gone is not None and gone.status == "pending":
+        return False
+    adopted = {**entry, "for": hand_out.for_task}
+    gate.entries = [adopted if other is entry else other for other in gate.entries]
+    touched.put(gate)
+    if bot is not None and bot.held and bot.held["n"] == entry["n"]:
+        bot.held = {**bot.held, "for": hand_out.for_task}
+        bot.changed_s = max(changed_s, bot.changed_s + 1e-6)
+        touched.bot = bot
+        touched.put(bot)
+    return True
 
 
 def learn(gate: PoolGate | None, family: str, bot_id: str, failed: bool, config: PoolConfig, now_s: float) -> None:
@@ -88,8 +123,10 @@ def close_breaker(service: Service, pool: str, family: str) -> None:
 def claim_background(service: Service, token: Token, pool: str, hand_out: HandOut, plan: model.PoolPlan) -> Delivery:
     """Creates a background task for the token's bot and claims it: at most 4 reads and 4 writes.
 
+    A warm-up on demand for a task that a run left behind can serve hands that run over instead, and is refused.
+
     Raises:
-        GateRefused: a gate refused with the record's own counts, or the spec moved on.
+        GateRefused: a gate refused with the record's own counts, the spec moved on, or the task is covered.
         SessionGone, HoldsRun, NotNow: as for a real claim.
     """
     from server import switch, task_scheduler  # the scheduler's transitions use this module's entries
@@ -100,16 +137,21 @@ def claim_background(service: Service, token: Token, pool: str, hand_out: HandOu
     seen = service.view.pool_view(pool)
     view_at_s = seen.now_s - seen.view_age_s
 
-    def step(touched: task_scheduler.Touched) -> Delivery:
-        bot, gate, head = get_multi(
-            [key_of(Bot, token.bot), key_of(PoolGate, pool), key_of(Spec, hand_out.family)]
-        )
+    def step(touched: Touched) -> Delivery | None:
+        keys = [key_of(Bot, token.bot), key_of(PoolGate, pool), key_of(Spec, hand_out.family)]
+        keys += [key_of(TaskToRun, hand_out.for_task)] if hand_out.for_task else []
+        bot, gate, head, *waiting = get_multi(keys)
         now_s = service.clock.now_s()
         touched.bot = task_scheduler.usable_bot(bot, token, now_s)
         if head is None or head.state != "active" or head.revision != hand_out.revision:
             raise GateRefused(model.Refused(model.Gate.NO_SPEC, f"{hand_out.family} was changed, paused or retired."))
         touched.gate = gate = gate or switch.new_gate(pool)
         _recheck(gate, spec, hand_out, plan, seen, view_at_s, now_s)
+        if hand_out.for_task:
+            if not _may_cover(gate, hand_out.for_task, waiting[0], now_s):
+                raise GateRefused(COVERED)
+            if _adopt(touched, hand_out, service.view.is_pending, now_s):
+                return None
         request, result = _records(service, spec, hand_out, pool, now_s)
         touched.result = result
         held = {
@@ -128,7 +170,10 @@ def claim_background(service: Service, token: Token, pool: str, hand_out: HandOu
         touched.put(request, gate)
         return task_scheduler.Delivery(request.task_id, n, request.slices[0], hand_out.purpose.value, bot.dimensions)
 
-    return task_scheduler.run(service, step)
+    delivery = task_scheduler.run(service, step)
+    if delivery is None:
+        raise GateRefused(COVERED)
+    return delivery
 
 
 def _recheck(
@@ -173,7 +218,7 @@ def _records(
     service: Service, spec: LoadedSpec, hand_out: HandOut, pool: str, now_s: float
 ) -> tuple[TaskRequest, TaskResult]:
     """Request and result of a background task; it has no place in the queue."""
-    task_id = new_task_id(now_s, service.rng)
+    task_id = new_task_id(now_s, service.rng, background=True)
     piece = spec.slice_record(now_s, service.config.pool(pool))
     purpose = hand_out.purpose.value
     tags = sorted(

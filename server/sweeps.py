@@ -6,11 +6,12 @@ only while the service was up (`Beat.up_since_s`), so after a gap all clocks sta
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import structlog
 
-from server import task_scheduler
+from server import errors, task_stops
 from server.records.task import TaskResult, TaskToRun
 from server.sweep_schedule import Beat, Sweep
 
@@ -29,10 +30,7 @@ def lapse_claims(service: Service, beat: Beat) -> None:
     with service.store.context():
         query = TaskResult.query(TaskResult.claim_until_s > 0.0, TaskResult.claim_until_s < beat.now_s)
         keys = query.fetch(MOST_PER_SWEEP, keys_only=True)
-    if beat.now_s - beat.up_since_s < service.config.current.defaults.claim_timeout_s:
-        return
-    for key in keys:
-        task_scheduler.lapse(service, key.id())
+    _each((key.id() for key in keys), lambda task_id: task_stops.lapse(service, task_id, beat.up_since_s))
 
 
 def expire_tasks(service: Service, beat: Beat) -> None:
@@ -40,8 +38,18 @@ def expire_tasks(service: Service, beat: Beat) -> None:
     with service.store.context():
         query = TaskToRun.query(TaskToRun.expires_s > 0.0, TaskToRun.expires_s < beat.now_s)
         keys = query.fetch(MOST_PER_SWEEP, keys_only=True)
-    for key in keys:
-        task_scheduler.expire(service, key.id())
+    _each((key.id() for key in keys), lambda task_id: task_stops.expire(service, task_id))
+
+
+def _each(ids: Iterable[str], sweep: Callable[[str], object]) -> None:
+    """Sweeps each; trouble with one keeps no other waiting, and the next sweep comes back to it."""
+    for one in ids:
+        try:
+            sweep(one)
+        except errors.StoreUnavailable:
+            raise
+        except errors.PilotlightError as error:
+            log.warning("not swept", id=one, error=error.text)
 
 
 def declare_deaths(service: Service, beat: Beat) -> None:
@@ -63,8 +71,8 @@ def declare_deaths(service: Service, beat: Beat) -> None:
         log.error("mass silence", silent=len(silent), living=living)
         return
     service.alarm = ""
-    for bot_id, seen_s in silent:
-        task_scheduler.declare_dead(service, bot_id, max(seen_s, beat.up_since_s))
+    since_s = {bot_id: max(seen_s, beat.up_since_s) for bot_id, seen_s in silent}
+    _each(since_s, lambda bot_id: task_stops.declare_dead(service, bot_id, since_s[bot_id]))
 
 
 def retire_records(service: Service, beat: Beat) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from server import audit, errors, jobs, latest, task_scheduler
+from server import audit, errors, jobs, latest, task_stops
 from server.records.pool import PoolGate
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def spread(service: Service) -> Head:
 def stop_run(service: Service, payload: Mapping[str, Any]) -> None:
     """Stops one background run, unless the switch was set back in the meantime."""
     if latest.read(service).stopped:
-        task_scheduler.stop_background(service, payload["task"], payload["n"], payload["reason"])
+        task_stops.stop_background(service, payload["task"], payload["n"], payload["reason"])
 
 
 def new_gate(pool: str) -> PoolGate:

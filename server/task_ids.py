@@ -14,9 +14,12 @@ EPOCH_2010_S = 1_262_304_000
 _ID = re.compile(r"[0-9a-f]{9,16}")
 
 
-def new_task_id(now_s: float, rng: random.Random) -> str:
-    """A new task id (the form that ends in 0) for a task made at `now_s`."""
-    number = int((now_s - EPOCH_2010_S) * 1000) << 20 | rng.getrandbits(16) << 4 | 1
+def new_task_id(now_s: float, rng: random.Random, *, background: bool = False) -> str:
+    """A new task id (the form that ends in 0) for a task made at `now_s`.
+
+    Background tasks take the odd ones of the 16 random bits: they are written without a look whether the id is free.
+    """
+    number = int((now_s - EPOCH_2010_S) * 1000) << 20 | rng.getrandbits(15) << 5 | background << 4 | 1
     return f"{number:x}0"
 
 

@@ -16,11 +16,12 @@ LARGEST_WINDOW = 160 * 100 * 1024
 LARGEST_OUTPUT = 1 << 40
 
 
-def write(service: Service, task_id: str, offset: int, data: bytes) -> None:
-    """Stores a packet at its offset: one write, no read.
+def packet(service: Service, task_id: str, offset: int, data: bytes) -> OutputPacket | None:
+    """The record of a packet at its offset; None for an empty one.
 
     Raises:
-        InvalidArgument: a negative or absurd offset, or a packet beyond the limit.
+        InvalidArgument: a negative or absurd offset.
+        TooLarge: a packet beyond the limit.
     """
     if not 0 <= offset <= LARGEST_OUTPUT:
         raise errors.InvalidArgument(
@@ -29,10 +30,18 @@ def write(service: Service, task_id: str, offset: int, data: bytes) -> None:
     if len(data) > LARGEST_PACKET:
         raise errors.TooLarge(f"output: {len(data)} bytes; at most {LARGEST_PACKET} in one packet", field="output")
     if not data:
-        return
+        return None
     with service.store.context():
         keep = expiry(service.clock.now_s(), RETAIN_TASK_S)
-        OutputPacket(key=packet_key(task_id, offset), data=data, expire_at=keep).put()
+        return OutputPacket(key=packet_key(task_id, offset), data=data, expire_at=keep)
+
+
+def write(service: Service, task_id: str, offset: int, data: bytes) -> None:
+    """Stores a packet at its offset: one write, no read. Raises as `packet` does."""
+    made = packet(service, task_id, offset, data)
+    if made is not None:
+        with service.store.context():
+            made.put()
 
 
 def read(service: Service, task_id: str, offset: int = 0, length: int = 0) -> bytes:

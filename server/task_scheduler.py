@@ -1,7 +1,8 @@
-"""The transactions of a real task's life: claim, deliver again, start, end, cancel, preempt, expire, lapse, death.
+"""The transactions of a task between its bot and its user: claim, deliver again, start, end, error, cancel.
 
-Each public function is one transaction; afterwards it tells this process's view and wakes held polls. A token is the
-fence: an update counts only if its (bot, session, claim) is the task's claim (C0 of the protocol).
+What ends a run from elsewhere is in `task_stops`. Each public function is one transaction; afterwards it tells this
+process's view and wakes held polls. A token is the fence: an update counts only if its (bot, session, claim) is the
+task's claim (C0 of the protocol).
 """
 
 from __future__ import annotations
@@ -11,17 +12,16 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from server import bot_warmth, errors, prewarm_gate
-from server.records import get_multi, key_of
+from server import bot_warmth, errors
+from server.policy.dimensions import matches
+from server.records import Record, get_multi, key_of
 from server.records.bot import Bot
-from server.records.pool import PoolGate
-from server.records.task import TaskRequest, TaskResult, TaskToRun
+from server.records.task import OutputPacket, TaskRequest, TaskResult, TaskToRun
 from server.task_life import Event, NoSuchTransition, State
 from server.task_transition import Touched, newer, state_of, transition
 
 if TYPE_CHECKING:
     from server.bot_session import Token
-    from server.policy.model import Preempt
     from server.service import Service
 
 
@@ -30,7 +30,14 @@ class SessionGone(Exception):
 
 
 class LostRace(Exception):
-    """Somebody else has the task, or it is no longer pending."""
+    """Somebody else has the task, or it is no longer what this bot can take.
+
+    `found` are its place in the queue and the bot as they stand in the store; nothing when the task is gone.
+    """
+
+    def __init__(self, found: tuple[Record, ...] = ()) -> None:
+        super().__init__()
+        self.found = found
 
 
 class HoldsRun(Exception):
@@ -145,7 +152,7 @@ def offer(service: Service, touched: Touched, token: Token, held: dict[str, Any]
     result.warm_at_start = bot_warmth.at_start(bot, result.wishes)
     result.config_revision = service.config.revision
     bot.claim_no = n
-    bot.alive = True
+    bot.alive, bot.last_seen_s = True, now_s
     bot.held = {"task": result.key.id(), "n": n, "stop": "", "since_s": now_s, "purpose": result.purpose, **held}
     bot_warmth.on_claim(bot, result, now_s, service.view.specs())
     bot.changed_s = newer(bot.changed_s, now_s)
@@ -163,10 +170,13 @@ def claim(service: Service, token: Token, task_id: str, why: str) -> Delivery:
     def step(touched: Touched) -> Delivery:
         keys = [key_of(Bot, token.bot), key_of(TaskToRun, task_id), key_of(TaskResult, task_id)]
         bot, queue, result = get_multi(keys)
-        touched.bot = usable_bot(bot, token, service.clock.now_s())
-        if queue is None or result is None or queue.status != "pending" or state_of(result) is not State.PENDING:
-            touched.queue = queue
+        now_s = service.clock.now_s()
+        touched.bot = usable_bot(bot, token, now_s)
+        if queue is None or result is None:
             raise LostRace
+        waits = queue.status == "pending" and state_of(result) is State.PENDING and queue.deadline_s > now_s
+        if not waits or not _fits(queue, bot):
+            raise LostRace((queue, bot))
         touched.queue, touched.result = queue, result
         manifest = queue.slice
         transition(service, touched, Event.CLAIM)
@@ -176,11 +186,18 @@ def claim(service: Service, token: Token, task_id: str, why: str) -> Delivery:
     return run(service, step)
 
 
-def poll_held(service: Service, token: Token) -> Delivery | str:
+def _fits(queue: TaskToRun, bot: Bot) -> bool:
+    """Whether the bot still is what the task asks for: the view that chose it may be older than slice or bot."""
+    asked = tuple((key, tuple(values)) for key, values in queue.dimensions)
+    return matches(asked, {"id": frozenset((str(bot.key.id()),)), **bot.dimensions})
+
+
+def poll_held(service: Service, token: Token, *, deliver: bool = True) -> Delivery | str:
     """What a poll by the token means for the run that the store says the bot holds.
 
     Returns the same run again (offered, token older), "sleep" (started, a delayed poll), or "free" (nothing held, or
-    the poll itself shows that main has that run behind it).
+    the poll itself shows that main has that run behind it). A bot that may take nothing is not delivered to
+    (`deliver`); its offer lapses.
 
     Raises:
         SessionGone.
@@ -203,7 +220,7 @@ def poll_held(service: Service, token: Token) -> Delivery | str:
         if token.claim >= held["n"]:
             transition(service, touched, Event.POLL_BACK, reason="its bot polled again without having finished it")
             return "free"
-        if transition(service, touched, Event.POLL_OLDER).answer == "sleep":
+        if transition(service, touched, Event.POLL_OLDER).answer == "sleep" or not deliver:
             touched.changed.clear()
             return "sleep"
         result.claim_until_s = service.clock.now_s() + claim_timeout_s(service, bot, result.pool)
@@ -227,17 +244,16 @@ def start(service: Service, token: Token, task_id: str) -> Reply:
     """
 
     def step(touched: Touched) -> Reply:
-        touched.result = result = _result(task_id)
+        touched.result = result = result_of(task_id)
         if not is_claim(result, token):
             return Reply.MUST_STOP
-        already = state_of(result) is State.RUNNING
+        touched.started_from_offer = state_of(result) is State.OFFERED
         try:
             row = transition(service, touched, Event.START)
         except NoSuchTransition:
             return Reply.MUST_STOP
-        if already:
+        if not touched.started_from_offer:
             touched.changed.clear()
-        touched.started_from_offer = not already
         return Reply.MUST_STOP if row.answer == "must_stop" else Reply.OK
 
     return run(service, step)
@@ -246,30 +262,24 @@ def start(service: Service, token: Token, task_id: str) -> Reply:
 def still_running(service: Service, token: Token, task_id: str) -> Reply:
     """Reads the store for an update that this process's view cannot vouch for."""
     with service.store.context():
-        result = _result(task_id)
+        result = result_of(task_id)
     running = is_claim(result, token) and state_of(result) is State.RUNNING
     return Reply.OK if running else Reply.MUST_STOP
 
 
-def owns(service: Service, token: Token, task_id: str) -> bool:
-    """Whether the store says that the token is that of the task's claim.
-
-    Raises:
-        UnknownTask.
-    """
-    with service.store.context():
-        return is_claim(_result(task_id), token)
-
-
-def end(service: Service, token: Token, task_id: str, report: EndReport) -> Reply:
+def end(
+    service: Service, token: Token, task_id: str, report: EndReport, packet: OutputPacket | None = None
+) -> Reply:
     """The last update of a run: 2 reads and 2 writes, background 3 and 3. A repeat or another claim's changes nothing.
+
+    `packet` is the last of the output: one write more, so that who sees the final state sees all of it.
 
     Raises:
         UnknownTask.
     """
 
     def step(touched: Touched) -> Reply:
-        touched.result = result = _result(task_id)
+        touched.result = result = result_of(task_id)
         claimed = is_claim(result, token)
         event = report.event()
         if claimed and state_of(result) is State.OFFERED and event is Event.END and is_terminate(result):
@@ -281,9 +291,11 @@ def end(service: Service, token: Token, task_id: str, report: EndReport) -> Repl
             result.stats = report.stats
             try:
                 transition(service, touched, event)
-                return Reply.OK
             except NoSuchTransition:
                 return Reply.MUST_STOP
+            if packet is not None:
+                touched.put(packet)
+            return Reply.OK
         _end_quiet(service, touched, token)
         return Reply.OK if claimed else Reply.MUST_STOP
 
@@ -291,12 +303,12 @@ def end(service: Service, token: Token, task_id: str, report: EndReport) -> Repl
 
 
 def _end_quiet(service: Service, touched: Touched, token: Token) -> None:
-    """The last update of a former run ends the quiet time that waits for it (H20)."""
+    """The last word of a run that was given up ends the quiet time that waits for it (H20), and for no other."""
     known = service.view.bot(token.bot)
     if known is not None and known.policy.quiet_until_s <= service.clock.now_s():
         return
     bot = key_of(Bot, token.bot).get()
-    if bot is not None and bot.quiet_until_s and not bot.held:
+    if bot is not None and bot.quiet_until_s and bot.quiet_n == token.claim:
         bot.quiet_until_s = 0.0
         bot.changed_s = newer(bot.changed_s, service.clock.now_s())
         touched.bot = bot
@@ -312,14 +324,12 @@ def task_error(service: Service, token: Token, task_id: str, message: str, missi
     """The bot failed to run the task: BOT_DIED, or CLIENT_ERROR when inputs are missing. Of another claim: ignored."""
 
     def step(touched: Touched) -> None:
-        touched.result = result = _result(task_id)
-        if not is_claim(result, token):
+        touched.result = result = result_of(task_id)
+        if not is_claim(result, token) or state_of(result) is State.FINAL:
+            _end_quiet(service, touched, token)
             return
         result.missing = missing
-        try:
-            transition(service, touched, Event.CLIENT_ERROR if missing else Event.TASK_ERROR, reason=message[:4000])
-        except NoSuchTransition:
-            touched.changed.clear()
+        transition(service, touched, Event.CLIENT_ERROR if missing else Event.TASK_ERROR, reason=message[:4000])
 
     run(service, step)
 
@@ -332,7 +342,7 @@ def cancel(service: Service, task_id: str, kill_running: bool) -> tuple[bool, bo
     """
 
     def step(touched: Touched) -> tuple[bool, bool]:
-        touched.result = result = _result(task_id)
+        touched.result = result = result_of(task_id)
         state = state_of(result)
         if state is State.FINAL:
             return False, False
@@ -343,114 +353,6 @@ def cancel(service: Service, task_id: str, kill_running: bool) -> tuple[bool, bo
             return False, True
         transition(service, touched, Event.KILL, reason=StopReason.KILL)
         return True, True
-
-    return run(service, step)
-
-
-def preempt(service: Service, wanted: Preempt) -> bool:
-    """Stops a background run for a waiting task: both marks in one transaction. False when it no longer holds."""
-
-    def step(touched: Touched) -> bool:
-        touched.result = result = _result(wanted.task_id)
-        if state_of(result) not in (State.OFFERED, State.RUNNING) or not result.purpose:
-            return False
-        if (result.claim or {}).get("n") != wanted.n or result.claim["bot"] != wanted.bot:
-            return False
-        gate, waiting = get_multi([key_of(PoolGate, result.pool), key_of(TaskToRun, wanted.for_task)])
-        bot = key_of(Bot, wanted.bot).get()
-        now_s = service.clock.now_s()
-        if gate is None or waiting is None or waiting.status != "pending" or _victim_holds(waiting, now_s):
-            return False
-        if not prewarm_gate.may_preempt(gate, wanted, _is_pending):
-            return False
-        touched.gate, touched.bot = gate, bot
-        transition(service, touched, Event.PREEMPT, reason=StopReason.PREEMPT)
-        valid_s = service.config.pool(result.pool).preempt_valid_s
-        waiting.victim = {"bot": wanted.bot, "n": wanted.n, "until_s": now_s + valid_s}
-        waiting.changed_s = newer(waiting.changed_s, now_s)
-        gate.preempted_s = now_s
-        touched.queue = waiting
-        touched.put(waiting, gate)
-        return True
-
-    return run(service, step)
-
-
-def _victim_holds(waiting: TaskToRun, now_s: float) -> bool:
-    """Whether the waiting task's victim still holds the run that was stopped for it (H14)."""
-    mark = waiting.victim
-    if not mark or mark["until_s"] <= now_s:
-        return False
-    bot = key_of(Bot, mark["bot"]).get()
-    return bool(bot and bot.held and bot.held["n"] == mark["n"])
-
-
-def _is_pending(task_id: str) -> bool:
-    queue = key_of(TaskToRun, task_id).get()
-    return queue is not None and queue.status == "pending"
-
-
-def stop_background(service: Service, task_id: str, n: int, reason: str) -> bool:
-    """Stops a background run (stop switch, superseded): offered ones are canceled, running ones told to stop."""
-
-    def step(touched: Touched) -> bool:
-        touched.result = result = _result(task_id)
-        if not result.purpose or (result.claim or {}).get("n") != n:
-            return False
-        try:
-            transition(service, touched, Event.SWITCH, reason=reason)
-        except NoSuchTransition:
-            return False
-        return True
-
-    return run(service, step)
-
-
-def expire(service: Service, task_id: str) -> str:
-    """Moves a task past its slice's expiry on: the next slice, or EXPIRED. Returns its final state or ""."""
-
-    def step(touched: Touched) -> str:
-        result, queue = get_multi([key_of(TaskResult, task_id), key_of(TaskToRun, task_id)])
-        now_s = service.clock.now_s()
-        if result is None or queue is None or queue.status != "pending" or queue.deadline_s > now_s:
-            return ""
-        touched.result, touched.queue = result, queue
-        try:
-            transition(service, touched, Event.EXPIRE, reason="no bot took it before it expired")
-        except NoSuchTransition:
-            return ""
-        return touched.outcome
-
-    return run(service, step)
-
-
-def lapse(service: Service, task_id: str) -> bool:
-    """Takes back an offer that was not delivered in time. Any process may do it; the claiming one may be gone."""
-
-    def step(touched: Touched) -> bool:
-        touched.result = result = _result(task_id)
-        if state_of(result) is not State.OFFERED or result.claim_until_s > service.clock.now_s():
-            return False
-        transition(service, touched, Event.LAPSE, reason="its bot never took delivery")
-        return True
-
-    return run(service, step)
-
-
-def declare_dead(service: Service, bot_id: str, silent_since_s: float) -> bool:
-    """Marks a silent bot dead and ends what it holds, in one transaction that reads the bot again (H9)."""
-
-    def step(touched: Touched) -> bool:
-        touched.bot = bot = key_of(Bot, bot_id).get()
-        if bot is None or not bot.alive or bot.last_seen_s > silent_since_s:
-            return False
-        end_held(service, touched, Event.DEATH, "its bot fell silent")
-        now_s = service.clock.now_s()
-        bot.alive = False
-        bot_warmth.on_lost(bot, now_s)
-        bot.changed_s = newer(bot.changed_s, now_s)
-        touched.put(bot)
-        return True
 
     return run(service, step)
 
@@ -471,7 +373,7 @@ def end_held(service: Service, touched: Touched, event: Event, reason: str) -> N
     touched.put(bot)
 
 
-def _result(task_id: str) -> TaskResult:
+def result_of(task_id: str) -> TaskResult:
     result = key_of(TaskResult, task_id).get()
     if result is None:
         raise errors.UnknownTask(f"no task {task_id}", field="task_id")

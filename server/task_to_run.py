@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from server import errors, prewarm_gate, task_scheduler
+from server import errors, prewarm_gate, task_scheduler, task_stops
 from server.bot_session import Token
 from server.fleet_view import refresh_quietly
 from server.policy import cadence, model
@@ -70,29 +70,36 @@ def answer_poll(service: Service, token: Token, entry: BotEntry, hold_s: float) 
 def _once(service: Service, token: Token, entry: BotEntry) -> Answer:
     refresh_quietly(service.view)
     if entry.policy.quarantined or entry.policy.maintenance:
+        if entry.held is not None or service.view.is_behind(token):
+            # It gets nothing, but a run that it has behind it ends all the same.
+            task_scheduler.poll_held(service, token, deliver=False)
         return _sleep(service, token, entry.pool, None)
     if _must_ask_store(entry, token):
         held = _held(service, token)
         if held is not None:
             return held
     service.view.free_for_poll(token)
-    pool = entry.pool
-    plan = service.view.plan(pool)
-    act(service, pool, plan)
-    advice = plan.advice.get(token.bot)
-    try:
-        delivery = _claim(service, token, pool, advice, plan)
-    except HoldsRun:
-        return _held(service, token) or _sleep(service, token, pool, advice)
-    except NotNow:
-        delivery = None
-    if delivery is not None:
-        return Answer(token.with_claim(delivery.n), delivery)
-    if service.view.is_behind(token):
+    delivery, in_the_way = _choose(service, token, entry.pool)
+    if delivery is None and (in_the_way or service.view.is_behind(token)):
         held = _held(service, token)
         if held is not None:
             return held
-    return _sleep(service, token, pool, advice)
+        delivery, _ = _choose(service, token, entry.pool)
+    if delivery is None:
+        return _sleep(service, token, entry.pool, service.view.plan(entry.pool).advice.get(token.bot))
+    return Answer(token.with_claim(delivery.n), delivery)
+
+
+def _choose(service: Service, token: Token, pool: str) -> tuple[Delivery | None, bool]:
+    """Claims what the plan advises; whether a run that the bot holds stood in the way."""
+    plan = service.view.plan(pool)
+    act(service, pool, plan)
+    try:
+        return _claim(service, token, pool, plan.advice.get(token.bot), plan), False
+    except HoldsRun:
+        return None, True
+    except NotNow:
+        return None, False
 
 
 def _must_ask_store(entry: BotEntry, token: Token) -> bool:
@@ -119,9 +126,11 @@ def _claim(
         for task_id in claimable(plan, token.bot, service.clock.now_s())[:MOST_TRIES]:
             try:
                 delivery = task_scheduler.claim(service, token, task_id, advice.why_task)
-            except LostRace:
+            except LostRace as lost:
                 service.count(pool, "lost_race")
-                service.view.forget_pending(task_id)
+                service.view.apply(lost.found)
+                if not lost.found:
+                    service.view.forget_pending(task_id)
                 continue
             except errors.Contention:
                 service.count(pool, "contention")
@@ -150,20 +159,20 @@ def act(service: Service, pool: str, plan: model.PoolPlan) -> None:
         return
     for wanted in plan.preempt:
         try:
-            if task_scheduler.preempt(service, wanted):
+            if task_stops.preempt(service, wanted):
                 service.count(pool, "preempted")
                 log.info("preempted", bot=wanted.bot, task=wanted.task_id, for_task=wanted.for_task)
         except errors.PilotlightError as error:
             log.warning("preempt failed", bot=wanted.bot, error=error.text)
     for useless in plan.useless:
         try:
-            task_scheduler.stop_background(service, useless.task_id, useless.n, useless.text)
+            task_stops.stop_background(service, useless.task_id, useless.n, useless.text)
         except errors.PilotlightError as error:
             log.warning("stop failed", bot=useless.bot, error=error.text)
 
 
 def _sleep(service: Service, token: Token, pool: str, advice: model.Advice | None) -> Answer:
-    if service.view.age_s() > STORE_GONE_AFTER_S:
+    if service.view.store_lost or service.view.age_s() > STORE_GONE_AFTER_S:
         return Answer(token, sleep_s=service.rng.uniform(5.0, 15.0))
     thresholds = service.config.thresholds(pool)
     planned_s = advice.sleep_s if advice is not None else thresholds.sleep_max_s / 4

@@ -125,6 +125,7 @@ def _next_slice(touched: Touched, outcome: str) -> tuple[str, OnQueue]:
     queue.wishes = following["wishes"]
     queue.deadline_s = following["deadline_s"]
     result.wishes = following["wishes"]
+    result.grace_period_s = float(following["properties"].get("grace_period_secs", 0))
     return "", OnQueue.PENDING
 
 
@@ -188,6 +189,7 @@ def _apply_to_bot(service: Service, touched: Touched, row: Row, outcome: str, re
         bot.idle_since_s = now_s
         if row.bot is OnBot.RELEASE_QUIET:
             bot.quiet_until_s = now_s + QUIET_MARGIN_S + result.grace_period_s
+            bot.quiet_n = held["n"]
         config = service.config.pool(result.pool)
         _learn_from_end(config, touched, outcome, reason, now_s)
         bot_warmth.on_release(bot, result, held, outcome, now_s, service.view.specs())

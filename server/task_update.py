@@ -72,29 +72,31 @@ def update(service: Service, token: Token, wanted: Update) -> UpdateAnswer:
     Raises:
         UnknownTask, InvalidArgument, TooLarge; StoreUnavailable, upon which the bot tries again.
     """
-    service.view.saw_update(token.bot)
     if wanted.end is not None:
-        if wanted.output and is_current(service, token, wanted.task_id):
-            task_output.write(service, wanted.task_id, wanted.offset, wanted.output)
-        reply = task_scheduler.end(service, token, wanted.task_id, wanted.end)
+        packet = task_output.packet(service, wanted.task_id, wanted.offset, wanted.output)
+        reply = task_scheduler.end(service, token, wanted.task_id, wanted.end, packet)
         service.started.discard(wanted.task_id, token.claim)
-        return UpdateAnswer(must_stop=reply is Reply.MUST_STOP, ok=reply is Reply.OK)
-    if wanted.internal_failure:
+        answer = UpdateAnswer(must_stop=reply is Reply.MUST_STOP, ok=reply is Reply.OK)
+    elif wanted.internal_failure:
+        known = (wanted.task_id, token.claim) in service.started
+        if known or task_scheduler.still_running(service, token, wanted.task_id) is Reply.OK:
+            task_output.write(service, wanted.task_id, wanted.offset, wanted.output)
         return UpdateAnswer(must_stop=False)
+    else:
+        answer = _go_on(service, token, wanted)
+    if answer.ok:
+        service.view.saw_update(token.bot)
+    return answer
+
+
+def _go_on(service: Service, token: Token, wanted: Update) -> UpdateAnswer:
+    """Start, output or keep-alive: all but the first say the same to a run that this process has seen start."""
     if (wanted.task_id, token.claim) not in service.started:
         if task_scheduler.start(service, token, wanted.task_id) is Reply.MUST_STOP:
             return UpdateAnswer(must_stop=True, ok=False, reason="this run is not, or no longer, the task's claim")
         service.started.add(wanted.task_id, token.claim)
-    if wanted.output:
-        task_output.write(service, wanted.task_id, wanted.offset, wanted.output)
+    task_output.write(service, wanted.task_id, wanted.offset, wanted.output)
     return _stop_flag(service, token, wanted.task_id)
-
-
-def is_current(service: Service, token: Token, task_id: str) -> bool:
-    """Whether output may be written for this token: the run started here, or the store says that it is the claim."""
-    if (task_id, token.claim) in service.started:
-        return True
-    return task_scheduler.owns(service, token, task_id)
 
 
 def _stop_flag(service: Service, token: Token, task_id: str) -> UpdateAnswer:

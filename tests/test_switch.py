@@ -44,7 +44,7 @@ def stopped_runs(monkeypatch):
     """The runs that the scheduler was told to stop."""
     found = []
     monkeypatch.setattr(
-        switch.task_scheduler, "stop_background", lambda service, task, n, reason: found.append((task, n))
+        switch.task_stops, "stop_background", lambda service, task, n, reason: found.append((task, n))
     )
     return found
 

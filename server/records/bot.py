@@ -27,6 +27,8 @@ class Bot(Record):
     claim_no = Int()
     held = ndb.JsonProperty(default=None)
     quiet_until_s = Seconds()
+    quiet_n = Int()
+    """Number of the run whose runner may still be alive: its last update ends the quiet time."""
     alive = Flag(default=True)
     quarantined = Text()
     """Reason given by the bot itself."""
