@@ -7,6 +7,8 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import structlog
+
 from server import errors, ledger
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from server.task_transition import Touched
     from server.task_update import Started
     from server.wakeup import Wakeup
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass
@@ -47,7 +51,10 @@ class Service:
         """After a commit: this process's view takes in what was read or written, and held polls look again."""
         self.view.apply([record for record in (touched.bot, touched.queue, touched.gate) if record is not None])
         if touched.changed:
-            ledger.book(self, touched)
+            try:
+                ledger.book(self, touched)
+            except Exception:  # it is committed: whoever caused it must be told so
+                log.exception("not_booked")
             self.wakeup.notify()
 
     def note_new_task(self, queue: TaskToRun) -> None:

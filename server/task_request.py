@@ -1,10 +1,16 @@
-"""New tasks: normalise, tag, find what they want warm, create in 1 read and 3 writes, idempotent by request id."""
+"""New tasks: normalise, tag, find what they want warm; create in at most 2 reads and 3 writes, once per request id.
+
+A task that names a parent costs a third read.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from server import errors
 from server.access import Permission, Principal
@@ -16,9 +22,15 @@ from server.task_properties import NewTask, Slice
 if TYPE_CHECKING:
     from server.service import Service
 
+log = structlog.get_logger(__name__)
+
 LOWEST_FREE_PRIORITY = 20
 """More important ones need a permission; without it they become this."""
 BACKGROUND_PRIORITY = 255
+REMEMBERED_S = 7 * 86_400.0
+"""For so long a request id stands for the task that was made with it."""
+MOST_IDS = 5
+"""Ids that are tried: two tasks of one millisecond may draw the same one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,37 +43,77 @@ class Created:
 
 
 def new_task(service: Service, principal: Principal, wanted: NewTask) -> Created:
-    """Creates a task, or returns the one that the same caller made with this request_uuid.
+    """Creates a task, or returns the one that the same caller made with this request_uuid in the last seven days.
 
     Raises:
         PermissionDenied, Unauthenticated: no right to create tasks in the pool.
         NotFound, FailedPrecondition: the parent task is missing or finished.
-        ResourceExhausted: the disk is nearly full.
+        ResourceExhausted: the disk is nearly full, or too many tasks wait in the pool.
     """
     pool = wanted.pool()
     principal.require(Permission.POOL_CREATE_TASK, pool)
-    service.refuse_when_full()
-    now_s = service.clock.now_s()
-    with service.store.context():
-        request = _request(service, principal, wanted, now_s)
-        result, queue = _result(request, pool), _queue(request, pool)
-    if wanted.evaluate_only:
-        return Created(request, result, True)
+    for _ in range(MOST_IDS):
+        now_s = service.clock.now_s()
+        with service.store.context():
+            request = _request(service, principal, wanted, now_s)
+            result, queue = _result(request, pool), _queue(request, pool)
+        if wanted.evaluate_only:
+            return Created(request, result, True)
+        created = service.store.transaction(functools.partial(_create, service, wanted, request, result, queue))
+        if created is not None:
+            break
+    else:
+        raise errors.Contention("no free task id was found")
+    if created.is_new:
+        _note(service, queue, now_s)
+    return created
 
-    def create() -> Created:
-        known = request.key.get() if wanted.request_uuid else None
+
+def _create(
+    service: Service, wanted: NewTask, request: TaskRequest, result: TaskResult, queue: TaskToRun
+) -> Created | None:
+    """Within a transaction: the task, new or as it is known; None when another one has its id."""
+    if wanted.request_uuid:
+        known, key = _find(request.authenticated, wanted.request_uuid, request.created_s)
         if known is not None:
             return Created(known, key_of(TaskResult, known.task_id).get(), False)
-        if request.parent_task_id:
-            _check_parent(request.parent_task_id)
-        put_multi([request, result, queue])
-        return Created(request, result, True)
+        request.key, result.request_key = key_of(TaskRequest, key), key
+    service.refuse_when_full()
+    _refuse_when_crowded(service, result.pool)
+    if request.parent_task_id:
+        _check_parent(request.parent_task_id)
+    if result.key.get() is not None:
+        return None
+    put_multi([request, result, queue])
+    return Created(request, result, True)
 
-    created = service.store.transaction(create)
-    if created.is_new:
-        service.pages.arrived(pool, created.result.wishes, now_s)
+
+def _find(caller: str, request_uuid: str, now_s: float) -> tuple[TaskRequest | None, str]:
+    """The caller's task of this request id, unless it is too old to be meant; and the key of a new one.
+
+    A request id that is used again after that time leads on from the task that had it before.
+    """
+    key = request_key(caller, request_uuid)
+    while (known := key_of(TaskRequest, key).get()) is not None:
+        if now_s - known.created_s <= REMEMBERED_S:
+            return known, key
+        key = request_key(caller, f"{request_uuid}\n{known.task_id}")
+    return None, key
+
+
+def _refuse_when_crowded(service: Service, pool: str) -> None:
+    most = service.config.pool(pool).max_pending
+    if service.view.count_pending(pool) >= most:
+        raise errors.ResourceExhausted(f"{most} tasks wait in pool {pool} already; more are not taken")
+
+
+def _note(service: Service, queue: TaskToRun, now_s: float) -> None:
+    """Demand and plan hear of it. The task is accepted: trouble here must not say otherwise."""
+    try:
+        service.pages.arrived(queue.pool, queue.wishes, now_s)
         service.note_new_task(queue)
-    return created
+    except Exception:
+        log.exception("new_task_not_noted", task=queue.key.id())
 
 
 def _request(service: Service, principal: Principal, wanted: NewTask, now_s: float) -> TaskRequest:
@@ -121,7 +173,7 @@ def all_tags(wanted: NewTask, principal: Principal, priority: int) -> list[str]:
         f"service_account:{wanted.service_account or 'none'}",
         f"user:{wanted.user or 'none'}",
         f"authenticated:{principal.identity}",
-        "swarming.pool.template:none",
+        "swarming.pool.task_template:none",
         "rbe:none",
     }
     if wanted.parent_task_id:
