@@ -28,6 +28,9 @@ Authenticate = Callable[[flask.Request], Principal]
 API = "/swarming/api/v1/bot"
 EVENTS = ("bot_error", "bot_log", "bot_rebooting", "bot_shutdown")
 SERVER_VERSION = "pilotlight-1"
+LARGEST_EXIT_CODE = 2**32
+LARGEST_STAT = 100_000
+"""Bytes of one of the statistics of a run; a larger one is left out: it must not keep a run from ending."""
 STATS = (
     "bot_overhead",
     "isolated_stats",
@@ -253,15 +256,15 @@ def parse_update(body: dict[str, Any], path_task_id: str) -> task_update.Update:
         raise errors.InvalidArgument("output_chunk_start: must be a whole number of bytes", field="output_chunk_start")
     exit_code, duration = body.get("exit_code"), body.get("duration")
     hard, io, canceled = (bool(body.get(name)) for name in ("hard_timeout", "io_timeout", "canceled"))
-    if exit_code is not None and (not isinstance(exit_code, int) or isinstance(exit_code, bool)):
-        raise errors.InvalidArgument("exit_code: must be a whole number", field="exit_code")
+    if exit_code is not None and not (type(exit_code) is int and abs(exit_code) <= LARGEST_EXIT_CODE):
+        raise errors.InvalidArgument("exit_code: must be a whole number of 32 bits", field="exit_code")
     if duration is not None and (isinstance(duration, bool) or not isinstance(duration, int | float) or duration < 0):
         raise errors.InvalidArgument("duration: must be a number of seconds, at least 0", field="duration")
     if (exit_code is None) != (duration is None):
         raise errors.InvalidArgument("duration and exit_code come together", field="duration")
     end = None
     if exit_code is not None or hard or io or canceled:
-        stats = {key: body[key] for key in STATS if key in body}
+        stats = {key: body[key] for key in STATS if key in body and len(orjson.dumps(body[key])) <= LARGEST_STAT}
         end = EndReport(exit_code, float(duration) if duration is not None else None, hard, io, canceled, stats)
     failure = end is None and ("hard_timeout" in body or "io_timeout" in body)
     return task_update.Update(task_id, data, offset, end, internal_failure=failure)
