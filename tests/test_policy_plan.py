@@ -114,6 +114,34 @@ def test_a_state_past_its_freshness_is_made_anew_on_the_bot_that_holds_it() -> N
     assert sum(1 for advice in made.advice.values() if advice.background) == 1
 
 
+def test_a_state_past_its_freshness_is_worth_nothing() -> None:
+    seen = view(
+        [bot("b1", warm("src", used_s=7200))], specs=[spec("src", fresh_for_s=3600)], demand={"src": demand(60)}
+    )
+    fleet = Fleet(seen)
+    stock = Stock(fleet, Outlook(fleet))
+    assert stock.slot_worth_s("b1", "cache") == 0.0
+    assert stock.next_copy(fleet.specs["src"]) == 1
+
+
+def test_a_copy_that_is_being_made_counts_unless_it_is_being_stopped() -> None:
+    for stop, copy in (("", 2), ("preempt", 1)):
+        fleet = Fleet(view([bot("b1", run=held(Purpose.FORECAST, "src", stop=stop))], specs=[spec("src")]))
+        assert Stock(fleet, Outlook(fleet)).next_copy(fleet.specs["src"]) == copy
+
+
+def test_the_last_idle_phone_is_kept_back_though_the_pool_has_many_idle_bots() -> None:
+    phones = [bot(f"p{number}", run=held() if number else None, extra={"kind": ["phone"]}) for number in range(3)]
+    others = [bot(f"b{number}") for number in range(20)]
+    firmware = spec("fw", dimensions=(("pool", ("p",)), ("kind", ("phone",))))
+    made = plan(view([*phones, *others], specs=[firmware], demand={"fw": demand(60)}))
+    refused = made.advice["p0"].refused
+    assert refused is not None and refused.gate is Gate.RESERVE
+    assert refused.text == (
+        "The reserve refused: after this hand-out 0 idle bots that fit fw would remain, the reserve is 1."
+    )
+
+
 def test_a_family_that_lost_a_copy_to_another_one_has_one_fewer() -> None:
     seen = view([bot("b1", warm("lib")), bot("b2", warm("lib"))], specs=[spec("src"), spec("lib")])
     fleet = Fleet(seen)

@@ -29,6 +29,8 @@ from server.policy.model import (
     Wish,
 )
 from server.policy.plan import claimable, plan
+from server.policy.warmth import apply
+from server.policy.warmth_events import BackgroundFinished, BackgroundStarted
 from tests.policy_world import MEMORIES_S, NOW_S, POOL, bot, demand, gate, held, spec, task, view, warm
 
 FAMILIES = ["src", "lib", "fw"]
@@ -331,3 +333,36 @@ def test_several_families_find_their_balance_in_proportion_to_demand(weights: tu
     assert share.total() >= places - 1
     for name, weight in zip(names, weights, strict=True):
         assert share[name] / share.total() == pytest.approx(weight / sum(weights), abs=0.12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 0.2, 1.0, 5.0, 40.0, 300.0]), min_size=2, max_size=5),
+    st.integers(3, 16),
+    st.sampled_from(["g1", "g2"]),
+)
+def test_an_idle_pool_settles_and_does_not_warm_in_circles(per_h: list[float], size: int, generation: str) -> None:
+    """Every hand-out is carried out at once, no task comes: after few rounds there is nothing left worth doing."""
+    names = [f"f{number}" for number in range(len(per_h))]
+    known = [spec(name, generation, sequence=int(generation[1])) for name in names]
+    asked = {name: demand(rate) for name, rate in zip(names, per_h, strict=True)}
+    pool = [bot(f"b{number}", warm(names[number % 2])) for number in range(size)]
+    made_in_all = 0
+    for round_s in range(0, 3000, 100):
+        now_s = NOW_S + round_s
+        given_work = hand_outs(plan(view(pool, specs=known, demand=asked, now_s=now_s)))
+        if not given_work:
+            break
+        made_in_all += len(given_work)
+        pool = [
+            replace(one, slots={"cache": _made(given_work[one.id], now_s)}) if one.id in given_work else one
+            for one in pool
+        ]
+    else:
+        pytest.fail("still warming after thirty rounds")
+    assert made_in_all <= 2 * size
+
+
+def _made(work: Any, now_s: float) -> Slot:
+    slot = apply(Slot(Phase.COLD), BackgroundStarted(now_s - 50, "d1", work.family, work.generation)).slot
+    return apply(slot, BackgroundFinished(now_s, "d1")).slot

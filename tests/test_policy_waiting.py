@@ -64,6 +64,17 @@ def test_busy_bots_are_counted_and_so_are_the_tasks_before_it() -> None:
     assert answer.would_change == "A bot that ends its task, best one that is warm for src."
 
 
+def test_an_idle_bot_that_another_task_gets_first_does_not_count_as_busy() -> None:
+    other = task("t0", age_s=60, dimensions=(("pool", ("p",)), ("id", ("b1",))))
+    mine = task("t1", dimensions=(("pool", ("p",)), ("id", ("b1", "b2"))))
+    others = [task(f"t{number}", age_s=50 - number, dimensions=other.dimensions) for number in range(2, 8)]
+    answer = why([bot("b1"), bot("b2", run=held())], mine, other, *others)
+    assert answer.text.replace("\u00a0", " ") == (
+        "2 bots fit: 1 busy with other tasks, 1 about to take other tasks. 7 tasks are served before it. "
+        "It has waited 0.0 s."
+    )
+
+
 def test_a_task_for_which_a_run_is_stopped_says_so() -> None:
     running = bot("b1", run=held(Purpose.FORECAST, "src"))
     assert why([running], task("t1")).text.startswith("b1 stops warming src@g1 for t1")
