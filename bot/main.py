@@ -19,7 +19,7 @@ from bot import bundle, dimensions, files, manifest
 from bot.caches import CacheStore, Limits, default_min_free_bytes
 from bot.control import Control, Leave
 from bot.journal import Journal
-from bot.leftover import RunRecord
+from bot.leftover import Leftover, RunRecord
 from bot.options import Options, parse
 from bot.protocol import BotApi, CallFailed
 from bot.runner import RunContext, TaskRun
@@ -66,11 +66,14 @@ class Bot:
             Exec: another program has to take over.
         """
         self._journal.write("bot_start", version=self._version)
-        self._recover()
+        leftover = self._recover()
         try:
             with self._control.idle():
                 if not self._api.server_ping():
                     _log.warning("%s does not answer yet", self._options.server)
+                elif leftover is not None:
+                    # Now, with its own token: so the server need not fear that the run goes on beside the next one.
+                    self._api.give_up_run(leftover.task_id, leftover.session, "the bot ended in the middle of the run")
                 self._handshake()
             self._loop()
         except Leave:
@@ -96,13 +99,15 @@ class Bot:
             state["quarantined"] = self._quarantined
         return {"dimensions": dims, "state": state, "version": self._version}
 
-    def _recover(self) -> None:
+    def _recover(self) -> Leftover | None:
         try:
-            self._record.recover(self._caches, self._work_dir, self._journal)
+            leftover = self._record.recover(self._caches, self._work_dir, self._journal)
             self._caches.trim()
+            return leftover
         except OSError as error:
             self._quarantined = f"cannot clear what a former run left: {error}"
             _log.error("%s", self._quarantined)
+            return None
 
     def _handshake(self) -> None:
         """Tries until it succeeds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from bot.transport import Answer, Transport, Unreachable
 
 API = "/swarming/api/v1/bot/"
 CALL_TIMEOUT_S = 60.0
+UPDATE_TIMEOUT_S = 20.0  # shorter: an update that hangs also keeps the wish to stop from the bot, and repeating is safe
 HOLD_MARGIN_S = 30.0
 RETRY_FOR_S = 240.0
 MAX_PAUSE_S = 10.0
@@ -27,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {  # what `cmd` may say, and the field
 }
 
 Json = Mapping[str, Any]
+_log = logging.getLogger(__name__)
 
 
 class CallFailed(Exception):
@@ -126,11 +129,20 @@ class BotApi:
         }
         self._call(f"task_error/{task_id}", body, retry_for_s, never)
 
+    def give_up_run(self, task_id: str, session: str, message: str) -> bool:
+        """Tells, with the token of a former session, that its run is over; whether the server took it."""
+        self.session = session
+        try:
+            self.task_error(task_id, message, retry_for_s=5.0)
+        except CallFailed:
+            return False
+        return True
+
     def event(self, report: Json, event: str, message: str, retry_for_s: float = 10.0) -> bool:
         """Tells what happened to the bot; whether the server took it."""
         body: dict[str, Any] = {**report, "event": event, "message": message, "session": self.session}
         try:
-            self._call("event", body, retry_for_s, never, timeout_s=min(CALL_TIMEOUT_S, max(3.0, retry_for_s)))
+            self._call("event", body, retry_for_s, never, timeout_s=max(3.0, retry_for_s))
         except CallFailed:
             return False
         return True
@@ -154,7 +166,12 @@ class BotApi:
         self._transport.close()
 
     def _call(
-        self, path: str, body: Json, retry_for_s: float, give_up: Callable[[], bool], timeout_s: float = CALL_TIMEOUT_S
+        self,
+        path: str,
+        body: Json,
+        retry_for_s: float,
+        give_up: Callable[[], bool],
+        timeout_s: float = UPDATE_TIMEOUT_S,
     ) -> Json:
         data = encode(body)
         until = time.monotonic() + retry_for_s
@@ -165,6 +182,7 @@ class BotApi:
             except CallFailed as error:
                 if not error.transient or give_up() or time.monotonic() >= until:
                     raise
+                _log.warning("will be repeated: %s", error)
             self._pause(pause_s * self._rng.uniform(0.8, 1.2), give_up)
             pause_s = min(MAX_PAUSE_S, pause_s * 1.7)
 

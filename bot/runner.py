@@ -156,7 +156,7 @@ class TaskRun:
         names = [request.name for request in requests]
         self._timed("cache_trim_stats", lambda: caches.trim(keep=names, extra_bytes=hints))
         targets = {request.name: self._run_dir / request.path for request in requests}
-        self._context.record.begin(self._run_id, self._manifest.task_id, targets)
+        self._context.record.begin(self._run_id, self._manifest.task_id, targets, self._context.api.session)
         stats: dict[str, Any] = {}
         self._stats["named_caches_stats"] = stats
         lent: dict[str, Path] = {}

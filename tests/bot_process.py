@@ -31,7 +31,7 @@ class BotProcess:
         self.process.kill()
         self.process.wait()
         record = self.dir / "run.json"
-        leader = json.loads(record.read_text())["pid"] if record.exists() else None
+        leader = json.loads(record.read_text()).get("pid") if record.exists() else None
         if leader and _is_of_run(leader):
             os.killpg(leader, signal.SIGKILL)
 

@@ -232,6 +232,11 @@ def test_what_a_killed_bot_left_running_is_killed_before_its_next_handshake(
     bot.start()
     state = server.next_poll().body["state"]
     assert alive_at_handshake == [False]
+    told = [call.path.split("/")[0] for call in server.calls]
+    assert told.index("task_error") < len(told) - 1 - told[::-1].index("handshake")
+    [error] = server.named("task_error")
+    started = server.named("task_update")[0].answer["session"]
+    assert (error.body["task_id"], error.body["session"]) == (T, started)
     assert state["named_caches"]["src"][0] == ["src", 6]
     assert [line["task_id"] for line in bot.journal("leftover")] == [T]
     assert not (bot.dir / "run.json").exists() and not (bot.dir / "w").exists()
