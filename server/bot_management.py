@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _SESSION_ID = re.compile(r"[a-z0-9\-_/]{1,50}")
 MOST_CONFLICTS = 3
-"""So many sessions that lived on after they were superseded mean two machines with one id (A4)."""
+"""So many of the last sessions that lived on after they were superseded mean two machines with one id (A4). Of the
+last ones: a poll that was delayed over a restart, now and then, makes no second machine."""
 KEPT_STATE = (
     "named_caches",
     "disks",
@@ -136,8 +137,7 @@ def _mark_alive_after(bot: Bot, session: str, now_s: float, touched: Touched) ->
         if old["session"] == session and not old["alive_after"]:
             old["alive_after"] = True
             bot.superseded = marked
-            bot.handshake_conflicts += 1
-            if bot.handshake_conflicts >= MOST_CONFLICTS:
+            if sum(one["alive_after"] for one in marked) >= MOST_CONFLICTS:
                 bot.server_quarantined = f"two machines use the bot id {bot.key.id()}"
             bot.changed_s = newer(bot.changed_s, now_s)
             touched.put(bot)
@@ -163,7 +163,8 @@ def release(service: Service, principal: Principal, bot_id: str) -> None:
             raise errors.UnknownBot(f"no bot {bot_id}", field="bot_id")
         principal.require(Permission.SPEC_EDIT, bot.pool)
         touched.bot = bot
-        bot.server_quarantined, bot.quick_failures, bot.handshake_conflicts = "", [], 0
+        bot.server_quarantined, bot.quick_failures = "", []
+        bot.superseded = [{**old, "alive_after": False} for old in bot.superseded]
         bot.changed_s = newer(bot.changed_s, service.clock.now_s())
         touched.put(bot)
 

@@ -39,8 +39,6 @@ class Bot(Record):
     backoff = ndb.JsonProperty(default={})
     quick_failures = ndb.JsonProperty(default=[])
     """Names of the real tasks that this bot failed in a row within seconds (a black hole)."""
-    handshake_conflicts = Int()
-    """Handshakes that superseded a session seen alive afterwards (two machines with one id)."""
     foreign = Flag()
     """True for a bot that is not our own: it gets longer claim timeouts."""
     first_seen_s = Seconds()
