@@ -84,7 +84,8 @@ class LifeWorld(server_world.World):
     # ---- tasks
 
     def new_task(self, service: Service | None = None, **changes: Any) -> str:
-        """A task for pool p, known to all processes; its id."""
+        """A task for pool p, known to all processes; its id. Later ones are younger."""
+        self.clock.advance(0.001)
         created = task_request.new_task(service or self.p1, LOCAL_USER, task_input(**changes))
         self.fresh()
         return created.request.task_id
@@ -137,7 +138,7 @@ class LifeWorld(server_world.World):
 
 
 def task_input(**changes: Any) -> NewTask:
-    """A task for pool p: `dimensions`, `caches`, `grace`, `expiration_s`, `more_slices`; others are fields of NewTask."""
+    """A task for pool p: `dimensions`, `caches`, `grace`, `expiration_s`, `more_slices`; else fields of NewTask."""
     dimensions = {"pool": POOL, **changes.pop("dimensions", {})}
     properties = {
         "command": ["true"],
