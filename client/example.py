@@ -92,7 +92,7 @@ def _play(
     config = work / "config.yaml"
     config.write_text(yaml.safe_dump(documents()["config"]), encoding="utf-8")
     fleet = LocalFleet(folder / "data", port or free_port(), {"PILOTLIGHT_CONFIG_FILE": str(config)})
-    fleet.folder.mkdir()
+    fleet.take_folder()
     try:
         note(f"starting a server and {len(bots)} bots")
         fleet.start_server()

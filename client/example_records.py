@@ -228,7 +228,7 @@ def _warm_was_warm(story: Story) -> list[str]:
 
 def _moved_to_the_new_generation(story: Story) -> list[str]:
     broken = [
-        f"{run.bot} was warmed by revision {run.spec_revision} of the spec after revision {story.new_spec_revision} was saved."
+        f"{run.bot} was warmed by revision {run.spec_revision} of the spec after {story.new_spec_revision} was saved."
         for run in story.stale_after_rollover()
     ]
     moved = {run.bot for run in story.prewarms() if story.new and run.revision == story.new}

@@ -14,7 +14,14 @@ import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import IO, Any
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_S = 60.0
@@ -62,11 +69,31 @@ class LocalFleet:
     inherits: bool = False
     server: Child | None = None
     bots: list[Child] = field(default_factory=list)
+    lock: IO[str] | None = None
 
     @property
     def url(self) -> str:
         """Where bots reach the server."""
         return f"http://127.0.0.1:{self.port}"
+
+    def take_folder(self) -> list[str]:
+        """Makes the folder ours, and ends what a former owner left behind that was killed itself; returns the names.
+
+        Raises:
+            FleetError: another process has it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = open(self.folder / "fleet.lock", "a+", encoding="utf-8")  # noqa: SIM115 -- held as long as we live
+        if not _lock(lock):
+            lock.seek(0)
+            owner = lock.read().strip()
+            lock.close()
+            raise FleetError(f"{self.folder} is in use by process {owner}; stop that one, or choose another folder")
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self.lock = lock
+        return _stop_leftovers(self.folder)
 
     def start_server(self) -> None:
         """Starts it and waits until it serves.
@@ -155,14 +182,29 @@ class LocalFleet:
         """Bots first, so that they can still say goodbye, then the server; whoever does not leave is killed."""
         _stop(self.bots)
         _stop([self.server] if self.server else [])
-        _write_pids(self.folder, {})
+        if self.lock:
+            _write_pids(self.folder, {})
+            self.lock.close()
+            self.lock = None
 
 
-def stop_leftovers(folder: Path) -> list[str]:
-    """Ends what a former start left behind that was killed itself; returns the names."""
+def _lock(file: IO[str]) -> bool:
+    """Whether the file is ours alone now. The system gives it back when we end, however that happens."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _stop_leftovers(folder: Path) -> list[str]:
+    """By their process ids, each checked to be what it was: ids are used again."""
     found = []
-    for name, pid in _read_pids(folder).items():
-        if str(folder) in _command_of(pid) or (name == "server" and str(ROOT / "main.py") in _command_of(pid)):
+    for name, pid in sorted(_read_pids(folder).items(), key=lambda entry: entry[0] == "server"):
+        command = _command_of(pid)
+        if str(folder / "bot") in command or (name == "server" and str(ROOT / "main.py") in command):
             found.append(name)
             _end(pid)
     return found
@@ -208,17 +250,16 @@ def _end(pid: int) -> None:
         deadline_s = time.monotonic() + LEAVE_WITHIN_S
         try:
             os.kill(pid, number)
-            while time.monotonic() < deadline_s:
-                os.kill(pid, 0)
-                time.sleep(LOOK_EVERY_S)
-        except ProcessLookupError:
-            return
-        except PermissionError:
-            return  # somebody else's by now
+        except OSError:
+            return  # gone, or somebody else's by now
+        while time.monotonic() < deadline_s:
+            if not _command_of(pid):
+                return
+            time.sleep(LOOK_EVERY_S)
 
 
 def _command_of(pid: int) -> str:
-    """The command line of a process, "" when there is none."""
+    """The command line of a process, "" when there is none any more (one that waits to be reaped has none)."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").replace("\0", " ")
     except OSError:

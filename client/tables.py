@@ -128,7 +128,11 @@ def of_families(pools: Iterable[Mapping[str, Any]]) -> Sheet:
 def refusals_of_pool(pool: Mapping[str, Any]) -> list[str]:
     """Sentences of the gates that hold back more."""
     refused = [gate for gate in pool.get("gates") or [] if not gate.get("passed", True)]
-    return [f"{gate['text']} Would change it: {gate.get('would_change') or 'nothing known'}" for gate in refused]
+    return [gate["text"] + _would_change(gate) for gate in refused]
+
+
+def _would_change(gate: Mapping[str, Any]) -> str:
+    return f" Would change it: {gate['would_change']}" if gate.get("would_change") else ""
 
 
 def of_gates(gates: Iterable[Mapping[str, Any]]) -> Sheet:

@@ -11,7 +11,7 @@ import click
 
 from client import samples
 from client.api import ApiError, connect, quoted
-from client.local_fleet import ROOT, FleetError, LocalFleet, stop_leftovers
+from client.local_fleet import ROOT, FleetError, LocalFleet
 from client.sample_repository import GitFailed
 from client.screen import note, say
 from client.signals import Leave, ignored, raising_leave
@@ -56,8 +56,7 @@ def up(port: int, data: Path, bots: int, workers: int, no_samples: bool) -> None
 
 
 def _bring_up(fleet: LocalFleet, bots: int, with_samples: bool) -> None:
-    fleet.folder.mkdir(parents=True, exist_ok=True)
-    for name in stop_leftovers(fleet.folder):
+    for name in fleet.take_folder():
         note(f"{name} was still running since a start that was killed; stopped it")
     note(f"starting the server on http://localhost:{fleet.port}, data in {fleet.folder}")
     fleet.start_server()

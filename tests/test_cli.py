@@ -1,0 +1,255 @@
+"""The command line against a real server and bot: what a user types, sees, and gets as exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from client import options, samples
+from client.local_fleet import LocalFleet, free_port
+from client.prpc import Retry
+from tests.local_fleet import BOT, POOL, Pilot, running
+
+pytestmark = pytest.mark.processes
+
+SPEC: dict[str, Any] = {
+    "family": "tools",
+    "generation": "g1",
+    "pool": POOL,
+    "dimensions": {"os": "nowhere"},
+    "makes": {"named_cache": "tools"},
+    "task": {"command": ["true"], "caches": [{"name": "tools", "path": "t"}], "grace_period_s": 1},
+}
+
+TALKS = "import time\nfor n in range(300): print(n, flush=True); time.sleep(0.2)"
+"""A silent task hears of its stop with its next keep-alive only."""
+
+
+@pytest.fixture(scope="module")
+def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
+    with running(tmp_path_factory.mktemp("cli")) as found:
+        yield found
+
+
+def wait_for(what: Callable[[], Any], timeout_s: float = 15.0) -> Any:
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until:
+        if found := what():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come")
+
+
+def python(code: str) -> list[str]:
+    return ["--", "python3", "-c", code]
+
+
+# ---- run
+
+
+def test_run_shows_the_output_and_exits_with_the_tasks_exit_code(pilot: Pilot) -> None:
+    result = pilot("run", "--pool", POOL, *python("print('hi'); raise SystemExit(3)"))
+    assert (result.stdout, result.exit_code) == ("hi\n", 3)
+
+
+def test_output_arrives_while_the_task_still_runs(pilot: Pilot, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    wait = f"while not os.path.exists({str(gate)!r}): time.sleep(0.05)"
+    code = f"import os, time\nprint('first', flush=True)\n{wait}\nprint('last')"
+    with pilot.process("run", "--pool", POOL, *python(code)) as process:
+        assert process.stdout and process.stdout.readline() == "first\n"
+        gate.touch()
+        assert process.stdout.read() == "last\n"
+    assert process.returncode == 0
+
+
+def test_bytes_pass_through_as_they_are(pilot: Pilot) -> None:
+    result = pilot("run", "--pool", POOL, *python(r"import os; os.write(1, b'\xff\x00\xfe' * 100000)"))
+    assert result.stdout_bytes == b"\xff\x00\xfe" * 100000
+
+
+def test_the_task_gets_environment_cache_name_tags_and_dimensions_as_given(pilot: Pilot) -> None:
+    code = "import os; print(os.environ['COLOUR'], os.path.isdir('kept/here'))"
+    given = ["--env", "COLOUR=red=ish", "--cache", "c1=kept/here", "--dimension", f"id={BOT}|other", "--name", "named"]
+    result = pilot("run", "--pool", POOL, *given, "--tag", "team:a", "--warm", "tools@g7", *python(code))
+    assert result.stdout == "red=ish True\n"
+    task = pilot.json("tasks", "--tag", "team:a")["items"][0]
+    assert task["name"] == "named"
+    assert {"warm:tools@g7", f"pool:{POOL}"} <= set(task["tags"])
+
+
+def test_with_json_stdout_is_the_result_alone(pilot: Pilot) -> None:
+    result = pilot("run", "--pool", POOL, "--json", *python("print('to stderr'); raise SystemExit(4)"))
+    assert json.loads(result.stdout)["exit_code"] == "4"
+    assert "to stderr" in result.stderr
+    assert result.exit_code == 4
+
+
+def test_a_task_that_dies_of_a_signal_gives_the_shells_exit_code(pilot: Pilot) -> None:
+    result = pilot("run", "--pool", POOL, *python("import os; os.kill(os.getpid(), 9)"))
+    assert result.exit_code == 128 + 9
+
+
+def test_a_task_that_somebody_kills_ends_the_command_with_a_sentence(pilot: Pilot) -> None:
+    def kill() -> None:
+        task = wait_for(lambda: pilot.json("tasks", "--state", "running").get("items"))[0]
+        pilot("cancel", task["task_id"])
+
+    killer = threading.Thread(target=kill)
+    with pilot.process("run", "--pool", POOL, *python(TALKS)) as process:
+        killer.start()
+        _, err = process.communicate(timeout=20)
+        killer.join()
+    assert process.returncode == 1
+    assert "KILLED: it was stopped by a user" in err
+
+
+def test_ctrl_c_stops_the_task_and_exits_with_130(pilot: Pilot) -> None:
+    with pilot.process("run", "--pool", POOL, "--name", "ctrl-c", *python(TALKS)) as process:
+        wait_for(lambda: pilot.json("tasks", "--state", "running").get("items"))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "was cancelled" in err
+    wait_for(lambda: [task["state"] for task in pilot.json("tasks", "--limit", "1")["items"]] == ["KILLED"])
+
+
+def test_a_task_that_no_bot_can_run_says_why_it_waits(pilot: Pilot) -> None:
+    with pilot.process("run", "--pool", POOL, "--dimension", "os=nowhere", "--", "true", bufsize=1) as process:
+        assert process.stderr
+        lines = [process.stderr.readline() for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert lines[0].startswith("task ")
+    assert "os:nowhere" in lines[1] or "os=nowhere" in lines[1]
+
+
+def test_a_wrong_request_is_refused_with_its_field(pilot: Pilot) -> None:
+    result = pilot("run", "--pool", POOL, "--cache", "Not A Name=x", "--", "true")
+    assert result.exit_code == 1
+    assert "is not a cache name" in result.stderr
+
+
+# ---- looking
+
+
+def test_lists_are_lines_with_tabs_when_piped(pilot: Pilot) -> None:
+    pilot("run", "--pool", POOL, "--name", "looked at", "--", "true")
+    head, first, *_ = pilot("tasks").stdout.splitlines()
+    assert head.split("\t") == ["task", "state", "name", "bot", "made", "waited", "ran"]
+    assert first.split("\t")[1:4] == ["completed", "looked at", BOT]
+    assert "\N{NO-BREAK SPACE}" not in first
+
+
+def test_bots_tell_what_they_do(pilot: Pilot) -> None:
+    row = next(line for line in pilot("bots").stdout.splitlines() if line.startswith(BOT)).split("\t")
+    assert row[1:3] == ["idle", POOL]
+    assert pilot.json("bots", "--pool", "elsewhere") == {"items": [], "fleet": []}
+
+
+def test_warm_tells_how_the_pool_stands_and_what_holds_back_more(pilot: Pilot) -> None:
+    assert pilot("warm", "--pool", POOL).stdout.startswith(f"{POOL} (live): 1 of 1 bots idle")
+    assert [pool["pool"] for pool in pilot.json("warm", "--pool", POOL)["pools"]] == [POOL]
+
+
+def test_why_answers_for_bots_and_for_tasks(pilot: Pilot) -> None:
+    assert BOT in pilot.json("why", BOT)["sentence"]
+    task = pilot.json("tasks", "--limit", "1")["items"][0]["task_id"]
+    assert pilot.json("why", task)["task_id"] == task
+    missing = pilot("why", "no-such-bot")
+    assert (missing.exit_code, "no-such-bot" in missing.stderr) == (1, True)
+
+
+# ---- changing
+
+
+def test_a_spec_is_registered_edited_paused_resumed_and_retired(pilot: Pilot, tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(yaml.safe_dump(SPEC))
+    assert pilot("specs", "register", str(file)).stdout == "tools is active: revision 1, g1.\n"
+    file.write_text(yaml.safe_dump({**SPEC, "generation": "g2"}))
+    assert pilot("specs", "register", str(file)).stdout == "tools is active: revision 2, g2.\n"
+    assert yaml.safe_load(pilot("specs", "show", "tools").stdout)["generation"] == "g2"
+    for verb, state in (("pause", "paused"), ("resume", "active"), ("retire", "retired")):
+        assert f"tools is {state}" in pilot("specs", verb, "tools", "--why", "a test").stdout
+    assert "tools\tretired" in pilot("specs").stdout
+    assert [spec["family"] for spec in pilot.json("specs")["specs"]] == ["tools"]
+
+
+def test_a_wrong_spec_is_refused_with_every_wrong_field(pilot: Pilot) -> None:
+    result = pilot("specs", "register", "-", input=yaml.safe_dump({**SPEC, "fresh_for_s": -1, "slot": "Not A Slot"}))
+    assert result.exit_code == 1
+    assert "fresh_for_s:" in result.stderr and "slot:" in result.stderr
+
+
+def test_the_switch_stops_prewarming_and_starts_it_again(pilot: Pilot) -> None:
+    assert pilot("stop", "--why", "a test").stdout == "Prewarming is stopped.\n"
+    wait_for(lambda: pilot.json("warm")["stopped"])
+    assert pilot("start").stdout == "Prewarming is on.\n"
+
+
+def test_the_config_goes_out_and_comes_back(pilot: Pilot, tmp_path: Path) -> None:
+    shown = pilot.json("config", "show")
+    body = yaml.safe_load(pilot("config", "show").stdout)
+    assert body["pools"][POOL]["mode"] == "live"
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({**body, "pools": {POOL: {**body["pools"][POOL], "min_idle_s": 4}}}))
+    saved = pilot("config", "set", str(file), "--base", str(shown["revision"]))
+    assert saved.stdout == f"Revision {shown['revision'] + 1} is in force.\n"
+    again = pilot("config", "set", str(file), "--base", str(shown["revision"]))
+    assert (again.exit_code, "nothing was changed" in again.stderr) == (1, True)
+
+
+def test_a_task_that_has_ended_cannot_be_cancelled(pilot: Pilot) -> None:
+    pilot("run", "--pool", POOL, "--", "true")
+    task = pilot.json("tasks", "--limit", "1")["items"][0]["task_id"]
+    result = pilot("cancel", task)
+    assert (result.exit_code, "Nothing changed." in result.stderr) == (1, True)
+
+
+# ---- trouble on the way
+
+
+def test_without_a_server_a_command_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "READ_PATIENCE", Retry(total_s=0))
+    nobody = Pilot("http://127.0.0.1:1")
+    for command in (["tasks"], ["specs"], ["run", "--pool", POOL, "--", "true"]):
+        result = nobody(*command)
+        assert result.exit_code == 1
+        assert "no answer from http://127.0.0.1:1" in result.stderr
+        assert "./pilot up starts one" in result.stderr
+        assert "Traceback" not in result.output
+
+
+def test_a_reader_that_leaves_early_is_no_error_of_the_program(pilot: Pilot) -> None:
+    with pilot.process("run", "--pool", POOL, *python("print('x' * 100000)"), stderr=subprocess.STDOUT) as process:
+        assert process.stdout
+        process.stdout.close()
+    assert process.returncode in (0, 1)
+
+
+def test_the_token_of_a_file_goes_with_every_call(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("s3cr3t-s3cr3t-s3cr3t-s3cr3t mira admin\n")
+    mine = tmp_path / "mine"
+    mine.write_text("s3cr3t-s3cr3t-s3cr3t-s3cr3t\n")
+    settings = {"PILOTLIGHT_CLIENT_TOKENS": str(tokens)}
+    fleet = LocalFleet(tmp_path / "data", free_port(), {"PILOTLIGHT_CONFIG_FILE": str(samples.CONFIG), **settings})
+    fleet.take_folder()
+    try:
+        fleet.start_server()
+        pilot = Pilot(fleet.url)
+        assert pilot("tasks").exit_code == 1
+        assert pilot("tasks", "--token-file", str(mine)).exit_code == 0
+        assert pilot("config", "show", "--token-file", str(mine)).exit_code == 0
+    finally:
+        fleet.stop()

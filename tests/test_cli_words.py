@@ -1,0 +1,94 @@
+"""Numbers, times and tables as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from client import tables
+from client.api import ApiError
+from client.options import explain
+from client.words import ago, duration, plain, share, size
+from server.proto import swarming_pb2 as swarming
+
+HASH = "05240738e93c961c25ef8e2cd1246d80c41f4737"
+
+
+@pytest.mark.parametrize(
+    ("time_s", "words"),
+    [
+        (0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (38.4, "38 s"),
+        (89.4, "89 s"),
+        (90, "1 m 30 s"),
+        (215, "3 m 35 s"),
+        (3600, "1 h"),
+        (28_440, "7 h 54 m"),
+        (90_000, "1 d 1 h"),
+        (19 * 86_400 + 5000, "19 d"),
+        (-3, "−3.0 s"),
+    ],
+)
+def test_durations_have_two_units_at_most(time_s: float, words: str) -> None:
+    assert plain(duration(time_s)) == words
+    assert " " not in duration(time_s)
+
+
+def test_sizes_come_in_powers_of_ten() -> None:
+    assert [plain(size(n)) for n in (0, 999, 1000, 31_542_816, 123_456_789, 5 * 10**12)] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "31.5 MB",
+        "123 MB",
+        "5.0 TB",
+    ]
+
+
+def test_shares_are_whole_percent_but_small_ones() -> None:
+    assert [plain(share(part)) for part in (0, 0.014, 0.25, 1)] == ["0 %", "1.4 %", "25 %", "100 %"]
+
+
+def test_never_is_empty_and_the_future_is_now() -> None:
+    assert (ago(0, 100), plain(ago(101, 100))) == ("", "0.0 s ago")
+
+
+def test_a_background_task_is_told_with_its_generation_cut_short() -> None:
+    task = swarming.TaskResultResponse(
+        name=f"forecast: src@{HASH}", state=swarming.COMPLETED, tags=["purpose:forecast"]
+    )
+    name = tables.of_tasks([task], 0.0).rows[0][2]
+    assert isinstance(name, tables.Cell) and name.text == "forecast: src@05240738e9"
+
+
+def test_a_failed_task_shows_its_exit_code() -> None:
+    task = swarming.TaskResultResponse(state=swarming.COMPLETED, exit_code=3)
+    state = tables.of_tasks([task], 0.0).rows[0][1]
+    assert isinstance(state, tables.Cell) and (state.text, state.style) == ("exit code 3", tables.BAD)
+
+
+def test_a_bot_that_is_dead_is_never_shown_as_idle() -> None:
+    bot = swarming.BotInfo(bot_id="b", is_dead=True)
+    cell = tables.of_bots([bot], {"bots": [{"id": "b", "status_text": "idle"}]}, 0.0).rows[0][1]
+    assert isinstance(cell, tables.Cell) and cell.text == "dead"
+
+
+def test_what_a_bot_holds_says_when_it_is_not_simply_warm() -> None:
+    slots = {
+        "cache": {"family": "src", "generation": HASH, "phase": "warm"},
+        "firmware": {"family": "fw", "generation": "", "phase": "in_use"},
+        "disk": {"family": "", "phase": "cold"},
+    }
+    rows = tables.of_bots([swarming.BotInfo(bot_id="b")], {"bots": [{"id": "b", "slots": slots}]}, 0.0).rows
+    assert rows[0][3] == "src@05240738e9, fw (in use)"
+
+
+def test_a_refusal_tells_every_field() -> None:
+    error = ApiError(400, "two fields are wrong", {"slot": "must be short", "pool": "is missing"})
+    assert explain(error, "http://x").splitlines() == [
+        "two fields are wrong",
+        "  slot: must be short",
+        "  pool: is missing",
+    ]

@@ -1,0 +1,219 @@
+"""`./pilot up` and the script in front of it, as processes: start, stop, start again, and what goes wrong there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from client.local_fleet import ROOT, free_port
+from tests.bot_process import is_alive
+from tests.local_fleet import Pilot
+
+pytestmark = pytest.mark.processes
+
+UP_WITHIN_S = 30.0
+
+
+class Up:
+    """A running `up`, its output in a file."""
+
+    def __init__(self, data: Path, port: int, *arguments: str) -> None:
+        self.data, self.port, self.pilot = data, port, Pilot(f"http://127.0.0.1:{port}")
+        self._said = data.with_name(f"{data.name}.{time.monotonic_ns()}.txt")
+        command = [sys.executable, "-m", "client", "up", "--port", str(port), "--data", str(data), *arguments]
+        with open(self._said, "wb") as output:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+
+    def said(self) -> str:
+        """All that it has printed."""
+        return self._said.read_text(encoding="utf-8")
+
+    def wait_until_up(self) -> Up:
+        until = time.monotonic() + UP_WITHIN_S
+        while "Pilotlight is up" not in self.said():
+            assert self.process.poll() is None and time.monotonic() < until, self.said()
+            time.sleep(0.05)
+        return self
+
+    def children(self) -> dict[str, int]:
+        """Process ids by name."""
+        found: dict[str, int] = json.loads((self.data / "children.json").read_text(encoding="utf-8"))
+        return found
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(UP_WITHIN_S)
+
+
+@contextmanager
+def up(data: Path, port: int, *arguments: str) -> Iterator[Up]:
+    """Runs `up` until it is up; leaves nothing behind."""
+    started = Up(data, port, *arguments)
+    try:
+        yield started.wait_until_up()
+    finally:
+        if started.process.poll() is None:
+            started.end(signal.SIGTERM)
+
+
+def fails(data: Path, port: int, *arguments: str) -> str:
+    """Runs `up` where it has to end with exit code 1; returns what it said."""
+    started = Up(data, port, *arguments)
+    try:
+        assert started.process.wait(UP_WITHIN_S) == 1, started.said()
+    finally:
+        if started.process.poll() is None:
+            started.end(signal.SIGTERM)
+    return started.said()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_everything_and_the_next_start_goes_on_with_the_data(tmp_path: Path, number: int) -> None:
+    port = free_port()
+    with up(tmp_path / "d", port, "--bots", "2", "--no-samples") as first:
+        assert first.pilot("run", "--pool", "local", "--name", "kept", "--", "true").exit_code == 0
+        children = first.children()
+        assert sorted(children) == ["local-1", "local-2", "server"]
+        assert first.end(number) == 0
+        assert [name for name, pid in children.items() if is_alive(pid)] == []
+    with up(tmp_path / "d", port, "--bots", "1", "--no-samples") as second:
+        assert [task["name"] for task in second.pilot.json("tasks")["items"]] == ["kept"]
+
+
+def test_the_samples_come_once_and_an_idle_bot_gets_warm_for_them(tmp_path: Path) -> None:
+    port = free_port()
+    with up(tmp_path / "d", port, "--bots", "2") as first:
+        until = time.monotonic() + 90
+        while not _warm(first.pilot):
+            assert time.monotonic() < until, first.pilot("why", "local-1").output + first.pilot("tasks").output
+            time.sleep(0.5)
+        script = str(tmp_path / "d" / "sample" / "build_and_test.py")
+        warm = first.pilot("run", "--pool", "local", "--cache", "sample_src=cache", "--", "python3", script)
+        assert "warm: 0 of 3002 files built" in warm.stdout
+        assert first.pilot("specs", "retire", "sample-src").exit_code == 0
+        first.end()
+    with up(tmp_path / "d", port, "--bots", "0") as second:
+        assert [spec["state"] for spec in second.pilot.json("specs")["specs"]] == ["retired"]
+
+
+def _warm(pilot: Pilot) -> int:
+    pools = pilot.json("warm", "--pool", "local")["pools"]
+    return sum(family["warm"] for pool in pools for family in pool["families"])
+
+
+def test_without_bots_and_samples_it_is_an_empty_server_that_says_how_to_add_bots(tmp_path: Path) -> None:
+    with up(tmp_path / "d", free_port(), "--bots", "0", "--no-samples") as started:
+        assert "/bootstrap" in started.said()
+        assert started.pilot.json("specs")["specs"] == []
+        assert list(started.children()) == ["server"]
+
+
+def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = fails(tmp_path / "d", port)
+    assert said.splitlines()[-1] == f"Error: port {port} is in use; choose another one with --port"
+
+
+def test_a_folder_in_use_is_said_and_left_alone(tmp_path: Path) -> None:
+    with up(tmp_path / "d", free_port(), "--bots", "1", "--no-samples") as first:
+        said = fails(tmp_path / "d", free_port(), "--bots", "1", "--no-samples")
+        assert f"is in use by process {first.process.pid}" in said.splitlines()[-1]
+        assert first.pilot("run", "--pool", "local", "--", "true").exit_code == 0
+
+
+def test_what_a_killed_start_left_running_is_stopped_by_the_next(tmp_path: Path) -> None:
+    port = free_port()
+    with up(tmp_path / "d", port, "--bots", "1", "--no-samples") as first:
+        left = first.children()
+        first.process.kill()
+        first.process.wait()
+        assert all(is_alive(pid) for pid in left.values())
+        with up(tmp_path / "d", port, "--bots", "1", "--no-samples") as second:
+            assert not any(is_alive(pid) for pid in left.values())
+            assert second.pilot("run", "--pool", "local", "--", "true").exit_code == 0
+
+
+def test_a_server_that_ends_by_itself_ends_all_and_says_so(tmp_path: Path) -> None:
+    with up(tmp_path / "d", free_port(), "--bots", "1", "--no-samples") as started:
+        children = started.children()
+        os.kill(children["server"], signal.SIGKILL)
+        assert started.process.wait(UP_WITHIN_S) == 1
+        assert "the server ended with code -9" in started.said()
+        assert not is_alive(children["local-1"])
+
+
+# ---- the script
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The script alone, as on a machine where nothing was installed yet."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    shutil.copy(ROOT / "pilot", folder / "pilot")
+    (folder / "requirements.txt").write_text("click==8.5.1\n")
+    return folder
+
+
+def script(checkout: Path, programs: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs it where only these programs (as `sh` text) and some of the system's tools exist."""
+    tools = checkout.parent / "bin"
+    tools.mkdir(exist_ok=True)
+    for name in ("sh", "dirname", "cat", "cksum", "mkdir", "rm", "sleep", "tail", "tee"):
+        found = shutil.which(name)
+        if found and not (tools / name).exists():
+            (tools / name).symlink_to(found)
+    for name, text in programs.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    command: Sequence[str] = [str(tools / "sh"), str(checkout / "pilot"), *arguments]
+    env = {"PATH": str(tools), "HOME": str(checkout)}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_without_python_one_line_says_what_to_install(checkout: Path) -> None:
+    done = script(checkout, {"apt-get": "exit 0"}, "up")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "pilot: Python 3.11 or newer is needed; install it: sudo apt-get install python3 python3-venv\n"
+    )
+
+
+def test_an_old_python_is_as_good_as_none(checkout: Path) -> None:
+    done = script(checkout, {"python3": "exit 1", "dnf": "exit 0"}, "up")
+    assert done.stderr == "pilot: Python 3.11 or newer is needed; install it: sudo dnf install python3\n"
+
+
+def test_without_the_venv_module_one_line_says_what_to_install(checkout: Path) -> None:
+    python = "case $2 in *ensurepip*) exit 1 ;; *) exit 0 ;; esac"
+    done = script(checkout, {"python3": python, "apt-get": "exit 0"}, "up")
+    assert done.returncode == 1
+    assert done.stderr == "pilot: Python's venv module is missing; install it: sudo apt-get install python3-venv\n"
+
+
+def test_requirements_that_cannot_be_installed_are_told_with_the_end_of_what_pip_said(checkout: Path) -> None:
+    python = (
+        f'if [ "$2" = venv ]; then mkdir -p "$3/bin" && cat "$0" >"$3/bin/python" && exec {shutil.which("chmod")} +x '
+        '"$3/bin/python"; fi\n'
+        '[ "$3" != install ] || { echo "Collecting click==8.5.1"; echo "no such index"; exit 1; }'
+    )
+    done = script(checkout, {"python3": python}, "up")
+    assert done.returncode == 1
+    assert "pilot:   fetching click\n" in done.stderr
+    assert "no such index" in done.stderr
+    assert not (checkout / ".pilot" / "installing").exists()
+    assert not (checkout / ".pilot" / "venv" / "pilot.stamp").exists()
