@@ -64,7 +64,13 @@
     c.restore();
     drawEdge(c, bot, x, y, size, big, out);
     drawMark(c, bot, x, y, size, label);
-    if (size >= 50) { c.font = `9px ${FONT}`; c.textAlign = 'center'; c.fillStyle = colours['text-2']; c.fillText(bot.name.slice(-9), x + size / 2, y + size - 8); }
+    if (size >= 50) { c.font = `9px ${FONT}`; c.textAlign = 'center'; c.fillStyle = nameInk(bot); c.fillText(bot.name.slice(-9), x + size / 2, y + size - 8); }
+  }
+
+  function nameInk(bot) {
+    const slot = bot.slots[0] ?? '';
+    if (bot.act !== 'idle' || bot.slots.length > 1 || !isFamily(slot) || isOld(slot)) return colours.text;
+    return PALE_INK.includes(hue(slot)) ? '#fff' : '#0a1016';
   }
 
   function drawSlot(c, bot, slot, left, y, width, size, big) {

@@ -63,6 +63,8 @@
       try {
         const answer = await fetch(`${live}&since=${encodeURIComponent(since)}`, { headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(20000) });
         if (answer.status === 200) { const news = await answer.json(); since = news.revision; for (const [name, html] of Object.entries(news.parts)) place(name, html); }
+        const set = answer.headers.get('Pilotlight-Switch');
+        if (set && set !== body.dataset.switch && !document.querySelector('dialog[open]')) { location.reload(); return; }
         if (answer.ok) { heard = Date.now(); delay = EVERY_MS; const at = Date.parse(answer.headers.get('Date')); if (at) skew = Math.abs(at - heard) > 3000 ? at - heard : 0; }
         else if (answer.status === 404 || answer.status === 401) { paused = true; }
         else delay = Math.min(SLOWEST_MS, delay * 2);

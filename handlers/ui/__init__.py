@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import flask
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
 
 from handlers import errors as error_answers
 from handlers.ui import (
@@ -50,7 +51,7 @@ def make_blueprint(service: Service, authenticate: Authenticate) -> flask.Bluepr
         endpoint = f"{route.view.__module__.rpartition('.')[2]}_{route.view.__name__}_{route.method.lower()}"
         pages.add_url_rule(route.path, endpoint=endpoint, view_func=view, methods=[route.method])
     pages.add_url_rule("/assets/<digest>/<path:name>", endpoint="asset", view_func=assets.serve)
-    pages.record_once(lambda state: _prepare(state.app, service))
+    pages.record_once(lambda state: _prepare(cast("flask.Flask", state.app), service))
     on_error = partial(_error_page, service, authenticate)
     pages.register_error_handler(Exception, on_error)
     pages.app_errorhandler(404)(on_error)
@@ -67,7 +68,7 @@ def _prepare(app: flask.Flask, service: Service) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
 
-def _serve(service: Service, authenticate: Authenticate, route: Route, **parts: str) -> flask.Response:
+def _serve(service: Service, authenticate: Authenticate, route: Route, **parts: str) -> Response:
     principal = authenticate(flask.request)
     principal.require(route.permission, route.scope)
     if route.method == "POST":
@@ -75,7 +76,7 @@ def _serve(service: Service, authenticate: Authenticate, route: Route, **parts: 
     return route.view(Visit(service, principal, flask.request), **parts)
 
 
-def _error_page(service: Service, authenticate: Authenticate, error: Exception) -> flask.Response:
+def _error_page(service: Service, authenticate: Authenticate, error: Exception) -> Response:
     """An error as a page: what happened, that nothing changed, what to do. Programs get theirs as ever."""
     answer = error_answers.answer(error)
     if error_answers.is_api(flask.request.path) or (isinstance(error, HTTPException) and error.response is not None):

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import flask
+from werkzeug.wrappers import Response
 
 from handlers.ui import fleet_model, fragments
 from handlers.ui.chrome import refresh
@@ -18,7 +19,7 @@ PER_PAGE = 100
 FRAGMENTS = {"head": "bot/head.html", "holds": "bot/holds.html", "why": "bot/why.html"}
 
 
-def bots(visit: Visit) -> flask.Response:
+def bots(visit: Visit) -> Response:
     """The list, by pool and state, a hundred at a time."""
     refresh(visit.service)
     pool, state, after = visit.text("pool"), visit.text("state"), visit.text("after")
@@ -44,7 +45,7 @@ def bots(visit: Visit) -> flask.Response:
     )
 
 
-def bot(visit: Visit, bot_id: str) -> flask.Response:
+def bot(visit: Visit, bot_id: str) -> Response:
     """One bot."""
     refresh(visit.service)
     model = live_model(visit, bot_id)
@@ -67,19 +68,19 @@ def live_model(visit: Visit, bot_id: str) -> dict[str, Any]:
     return {"bot": row, "slots": slots, "why": why, "entry": listed.entry, "task_name": listed.task_name}
 
 
-def release(visit: Visit, bot_id: str) -> flask.Response:
+def release(visit: Visit, bot_id: str) -> Response:
     """Lifts the server's own quarantine."""
     bot_management.release(visit.service, visit.principal, bot_id)
     return visit.back(f"/bots/{bot_id}", f"{bot_id} may take work again, unless it is quarantined by itself.")
 
 
-def old_address(visit: Visit) -> flask.Response:
+def old_address(visit: Visit) -> Response:
     """Swarming's `/bot?id=`."""
     bot_id = visit.text("id")
     return flask.redirect(flask.url_for("ui.bot_pages_bot_get", bot_id=bot_id) if bot_id else "/bots", 302)
 
 
-def old_list(visit: Visit) -> flask.Response:
+def old_list(visit: Visit) -> Response:
     """Swarming's `/botlist`, with its filters `f=key:value` as far as there is one here."""
     pool = next((text[5:] for text in visit.asked.args.getlist("f") if text.startswith("pool:")), "")
     return flask.redirect("/bots?" + urlencode({"pool": pool}) if pool else "/bots", 302)

@@ -83,7 +83,9 @@ def switch_state(service: Service) -> SwitchState:
     if live:
         where = f"in {live} of {len(pools)} pools" if len(pools) > 1 else f"in {pools[0]}"
         return SwitchState(False, True, f"Prewarming live {where}")
-    return SwitchState(False, False, "Prewarming in shadow mode" if "shadow" in modes or not modes else "Prewarming off")
+    return SwitchState(
+        False, False, "Prewarming in shadow mode" if "shadow" in modes or not modes else "Prewarming off"
+    )
 
 
 def _notice(service: Service, lost: str) -> dict[str, Any] | None:
@@ -95,7 +97,12 @@ def _notice(service: Service, lost: str) -> dict[str, Any] | None:
     if service.alarm:
         return {"kind": "bad", "title": "Many bots fell silent at once.", "text": service.alarm, "age_s": None}
     if service.config.problem:
-        return {"kind": "warn", "title": "The newest config is not in use.", "text": service.config.problem, "age_s": None}
+        return {
+            "kind": "warn",
+            "title": "The newest config is not in use.",
+            "text": service.config.problem,
+            "age_s": None,
+        }
     return None
 
 

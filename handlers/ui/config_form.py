@@ -26,7 +26,14 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "Background tasks",
         "how long they may run and how they give way",
-        ("max_background_run_s", "max_background_grace_s", "preempt_valid_s", "bot_backoff_s", "breaker_failures", "breaker_bots"),
+        (
+            "max_background_run_s",
+            "max_background_grace_s",
+            "preempt_valid_s",
+            "bot_backoff_s",
+            "breaker_failures",
+            "breaker_bots",
+        ),
     ),
     ("Polls", "how often bots call", ("polls_per_s", "sleep_min_s", "sleep_max_s", "held_poll_s", "keep_alive_s")),
     (
@@ -78,7 +85,8 @@ class Scope:
     def into(self, body: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
         """The whole config with this scope as the form has it."""
         whole = config.parse(body, lenient=True).body()
-        own = form_fields.body_of(texts, DOCS)
+        own, unread = form_fields.body_of(texts, DOCS)
+        assert not unread, "a pool's settings have neither lists nor mappings"
         if not self.pool:
             return {**whole, "defaults": own}
         pools = {name: changes for name, changes in whole["pools"].items() if name != self.pool}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import flask
+from werkzeug.wrappers import Response
 
 from handlers.ui import config_form, diffs, fleet_model, form_fields
 from handlers.ui.chrome import refresh
@@ -19,7 +20,7 @@ from server.pool_config import pool_name
 MOST_REVISIONS = 50
 
 
-def overview(visit: Visit) -> flask.Response:
+def overview(visit: Visit) -> Response:
     """All pools with the thresholds that matter most, and the history."""
     refresh(visit.service)
     service = visit.service
@@ -43,33 +44,33 @@ def overview(visit: Visit) -> flask.Response:
     )
 
 
-def defaults(visit: Visit) -> flask.Response:
+def defaults(visit: Visit) -> Response:
     """The form of what holds for every pool."""
     return _edit(visit, Scope())
 
 
-def save_defaults(visit: Visit) -> flask.Response:
+def save_defaults(visit: Visit) -> Response:
     """Saves it as a new revision."""
     return _save(visit, Scope())
 
 
-def pool(visit: Visit, name: str) -> flask.Response:
+def pool(visit: Visit, name: str) -> Response:
     """The form of what holds in one pool."""
     visit.principal.require(Permission.CONFIG_VIEW, name)
     return _edit(visit, _scope(name))
 
 
-def save_pool(visit: Visit, name: str) -> flask.Response:
+def save_pool(visit: Visit, name: str) -> Response:
     """Saves it as a new revision."""
     return _save(visit, _scope(name))
 
 
-def open_pool(visit: Visit) -> flask.Response:
+def open_pool(visit: Visit) -> Response:
     """To the form of the pool that was typed; it need not have bots yet."""
     return flask.redirect(_scope(visit.text("name").strip()).address, 302)
 
 
-def revision(visit: Visit, number: str) -> flask.Response:
+def revision(visit: Visit, number: str) -> Response:
     """One revision and what it changed."""
     saved = config.get_revision(visit.service, _whole(number, "revision"))
     before = next(iter(config.list_revisions(visit.service, 1, saved.revision)), None)
@@ -86,7 +87,7 @@ def revision(visit: Visit, number: str) -> flask.Response:
     )
 
 
-def restore(visit: Visit) -> flask.Response:
+def restore(visit: Visit) -> Response:
     """Saves an earlier revision again, as a new one."""
     wanted = config.get_revision(visit.service, _whole(visit.text("revision"), "revision"))
     body = config.parse(wanted.body, lenient=True).body()
@@ -100,7 +101,7 @@ def restore(visit: Visit) -> flask.Response:
 # ---- form
 
 
-def _edit(visit: Visit, scope: Scope) -> flask.Response:
+def _edit(visit: Visit, scope: Scope) -> Response:
     saved = _newest(visit)
     texts = scope.texts_of(saved.body)
     typed = config_form.prefilled(texts, visit.asked.args.getlist("set"))
@@ -108,7 +109,7 @@ def _edit(visit: Visit, scope: Scope) -> flask.Response:
     return _form(visit, scope, form, saved)
 
 
-def _save(visit: Visit, scope: Scope) -> flask.Response:
+def _save(visit: Visit, scope: Scope) -> Response:
     base = config.get_revision(visit.service, _whole(visit.text("base_revision"), "base_revision"))
     before, note = scope.texts_of(base.body), visit.text("note").strip()
     texts = form_fields.picked(config_form.posted(visit.asked.form), visit.asked.form, before)
@@ -127,8 +128,13 @@ def _save(visit: Visit, scope: Scope) -> flask.Response:
 
 
 def _conflict(
-    visit: Visit, scope: Scope, before: Mapping[str, str], mine: Mapping[str, str], note: str, error: errors.EditConflict
-) -> flask.Response:
+    visit: Visit,
+    scope: Scope,
+    before: Mapping[str, str],
+    mine: Mapping[str, str],
+    note: str,
+    error: errors.EditConflict,
+) -> Response:
     newest = config.get_revision(visit.service, error.revision)
     theirs = scope.texts_of(newest.body)
     merged = form_fields.merge(before, mine, theirs)
@@ -145,7 +151,7 @@ def _form(
     base: SavedConfig,
     status: int = 200,
     conflict: errors.EditConflict | None = None,
-) -> flask.Response:
+) -> Response:
     refresh(visit.service)
     report: dict[str, Any] | None = None
     if scope.pool:

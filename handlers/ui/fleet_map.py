@@ -31,10 +31,14 @@ def map_data(visit: Visit, report: Mapping[str, Any]) -> dict[str, Any]:
     for squares in bots.values():
         squares.sort(key=lambda square: (ORDER.index(square[1]), _by_state(square[2]), square[0]))
     pools = [
-        {key: pool[key] for key in ("pool", "mode", "bots", "busy", "idle", "reserve")} | {"squares": bots[pool["pool"]]}
+        {key: pool[key] for key in ("pool", "mode", "bots", "busy", "idle", "reserve")}
+        | {"squares": bots[pool["pool"]]}
         for pool in report["pools"]
     ]
-    return {"families": {family: _look(family, held[family], specs.get(family)) for family in sorted(held)}, "pools": pools}
+    return {
+        "families": {family: _look(family, held[family], specs.get(family)) for family in sorted(held)},
+        "pools": pools,
+    }
 
 
 def _square(now_s: float, bot: Mapping[str, Any], specs: Mapping[str, LoadedSpec]) -> list[Any]:

@@ -13,10 +13,9 @@ from server import fleet_report
 from server.access import Permission
 from server.policy.words import NBSP, count, duration, seconds, share
 
-MOST_ROWS = 50
+MOST_ROWS = 25
 """Bots in the table of the fleet page; `/bots` has them all."""
 MOST_NEEDS = 7
-MOST_CHIPS = 3
 Row = Mapping[str, Any]
 
 
@@ -70,7 +69,12 @@ def fleet(visit: Visit) -> dict[str, Any]:
     """What `server.fleet_report` tells, without the pools that the visitor may not see."""
     report = fleet_report.fleet(visit.service)
     may = visit.principal.may
-    pools = [pool for pool in report["pools"] if may(Permission.POOL_LIST_BOTS, pool["pool"])]
+    config = visit.service.config
+    pools = [
+        {**pool, "utilization_start": config.thresholds(pool["pool"]).utilization_start}
+        for pool in report["pools"]
+        if may(Permission.POOL_LIST_BOTS, pool["pool"])
+    ]
     bots = [bot for bot in report["bots"] if may(Permission.POOL_LIST_BOTS, bot["pool"])]
     return {**report, "pools": pools, "bots": bots}
 
@@ -94,14 +98,16 @@ def health(report: Row) -> str:
         return "Degraded: the picture below is old."
     if lost * 10 >= len(bots) > 0 and lost:
         return f"Degraded: {count(lost, 'bot')} of {len(bots):,} lost."
-    closed = [pool["pool"] for pool in pools if pool["mode"] != "off" and pool["bots"] and not _utilization_open(pool)]
+    closed = [pool["pool"] for pool in pools if pool["bots"] and _is_busy(pool)]
     if closed:
         return f"Busy in {', '.join(closed)}."
     return "Healthy."
 
 
-def _utilization_open(pool: Row) -> bool:
-    return all(gate["passed"] for gate in pool["gates"] if gate["gate"] == "utilization")
+def _is_busy(pool: Row) -> bool:
+    """Whether utilization keeps its gate closed; a gate that has yet to open after a start is no business."""
+    closed = any(gate["gate"] == "utilization" and not gate["passed"] for gate in pool["gates"])
+    return closed and pool["utilization"] >= pool["utilization_start"]
 
 
 def _brought(totals: Totals) -> str:
@@ -146,7 +152,7 @@ def _saved(totals: Totals) -> Tile:
 def _spent(totals: Totals, max_cost: float) -> Tile:
     limit = f"limit {max_cost:g}"
     if not totals.saved_s:
-        return Tile("Idle time spent", duration(totals.spent_s), f"Nothing saved yet; {limit} s per saved second")
+        return Tile("Idle time spent", duration(totals.spent_s), "Nothing saved by it yet")
     cost = totals.spent_s / totals.saved_s
     note = f"{seconds(cost)} per saved second, {limit}"
     bar = percent_of(cost, max_cost)
@@ -194,7 +200,13 @@ def _needs_of(visit: Visit, pool: Row) -> Iterable[Need]:
         yield Need("bad", f"{family}: circuit breaker open", text, "See the spec", f"/specs/{family}")
     if pool["quarantined"]:
         text = f"They take no work in {name} until the cause is gone."
-        yield Need("warn", f"{count(pool['quarantined'], 'bot')} quarantined", text, "See the bots", f"{bots}&state=quarantined")
+        yield Need(
+            "warn",
+            f"{count(pool['quarantined'], 'bot')} quarantined",
+            text,
+            "See the bots",
+            f"{bots}&state=quarantined",
+        )
     if pool["dead"]:
         text = f"Not seen in {name} for longer than death_timeout_s, or signed off."
         yield Need("warn", f"{count(pool['dead'], 'bot')} gone", text, "See the bots", f"{bots}&state=dead")
@@ -214,7 +226,9 @@ def rows_of_bots(visit: Visit, bots: Iterable[Row]) -> list[dict[str, Any]]:
     specs = visit.service.view.specs()
     rows = []
     for bot in bots:
-        held = [_chip(specs, name, slot) for name, slot in bot["slots"].items() if slot["phase"] not in ("cold", "unknown")]
+        held = [
+            _chip(specs, name, slot) for name, slot in bot["slots"].items() if slot["phase"] not in ("cold", "unknown")
+        ]
         rows.append({**bot, "holds": held, "since_s": bot["held_since_s"] or bot["idle_since_s"]})
     return rows
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import flask
 import orjson
+from werkzeug.wrappers import Response
 
 from handlers.ui import fleet_model, fragments, recent_tasks
 from handlers.ui.chrome import refresh
@@ -26,7 +26,7 @@ FRAGMENTS = {
 RECENT = 8
 
 
-def fleet(visit: Visit) -> flask.Response:
+def fleet(visit: Visit) -> Response:
     """The fleet; without any bot and task, how to begin."""
     refresh(visit.service)
     model = live_model(visit)
@@ -57,7 +57,7 @@ def live_model(visit: Visit, _name: str = "") -> dict[str, Any]:
     }
 
 
-def start(visit: Visit) -> flask.Response:
+def start(visit: Visit) -> Response:
     """Steps with the commands to take them."""
     address = visit.service.settings.public_url or visit.asked.url_root.rstrip("/")
     specs = sorted(visit.service.view.specs())

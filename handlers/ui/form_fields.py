@@ -1,7 +1,7 @@
 """Fields of what people write, as form fields under the YAML's names: values to text, text to values, errors in place.
 
-A form holds text by path (`task.execution_timeout_s`). An empty field is left out, so that it has its default. Lists have
-an entry a line, mappings are YAML, a `key: value` a line.
+A form holds text by path (`task.execution_timeout_s`). An empty field is left out, so that it has its default. Lists
+have an entry a line, mappings are YAML, a `key: value` a line.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from handlers.ui.labels import LABELS
 from handlers.ui.words import number
 from server import documents, errors
 from server.field_docs import FieldDoc
@@ -69,10 +70,9 @@ class Merge:
 
 
 def label_of(path: str) -> str:
-    """A field's name in words: `task.io_timeout_s` is "Io timeout"."""
-    name = path.rpartition(".")[2]
-    words = re.sub(r"_(s|per_h|per_min)$", lambda found: found[0].replace("_s", ""), name).replace("_", " ")
-    return words[:1].upper() + words[1:]
+    """A field's name in words: `task.io_timeout_s` is "Longest silence"."""
+    words = path.rpartition(".")[2].removesuffix("_s").replace("_", " ")
+    return LABELS.get(path) or words[:1].upper() + words[1:]
 
 
 # ---- values → text
@@ -95,7 +95,8 @@ def text_of(value: Any, doc: FieldDoc) -> str:
         return documents.dump_yaml(value).strip()
     if isinstance(value, list | tuple):
         plain = all(isinstance(item, str) and item == item.strip() and item and "\n" not in item for item in value)
-        return "\n".join(value) if plain and not value[0].startswith("[") else json.dumps(list(value), ensure_ascii=False)
+        plain = plain and not value[0].startswith("[")
+        return "\n".join(value) if plain else json.dumps(list(value), ensure_ascii=False)
     return number(value)
 
 
@@ -107,11 +108,10 @@ def _alternatives(item: Any) -> Any:
 # ---- text → values
 
 
-def body_of(texts: Texts, docs: Iterable[FieldDoc]) -> dict[str, Any]:
-    """The body that a form means; numbers stay text, which the model's own check reads.
+def body_of(texts: Texts, docs: Iterable[FieldDoc]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The body that a form means, and by path what is no list or mapping where there must be one.
 
-    Raises:
-        FieldErrors: text that is no list or mapping, by path.
+    Numbers stay text, which the model's own check reads.
     """
     body: dict[str, Any] = {}
     wrong: dict[str, str] = {}
@@ -123,9 +123,13 @@ def body_of(texts: Texts, docs: Iterable[FieldDoc]) -> dict[str, Any]:
             _put(body, doc.path, _value_of(text, doc))
         except errors.InvalidArgument as error:
             wrong[doc.path] = error.text
-    if wrong:
-        raise errors.FieldErrors(wrong)
-    return body
+    return body, wrong
+
+
+def together(unread: Mapping[str, str], found: Mapping[str, str]) -> dict[str, str]:
+    """What could not be read, and what is wrong with the rest; what only follows from the former is left out."""
+    rest = {path: text for path, text in found.items() if not any(f"{one}.".startswith(f"{path}.") for one in unread)}
+    return {**unread, **rest}
 
 
 def _value_of(text: str, doc: FieldDoc) -> Any:
@@ -238,7 +242,7 @@ def merge(base: Texts, mine: Texts, theirs: Texts) -> Merge:
     texts, both, taken = dict(mine), {}, []
     for path, their_text in theirs.items():
         my_text, base_text = mine.get(path, ""), base.get(path, "")
-        if their_text == my_text or their_text == base_text:
+        if their_text in (my_text, base_text):
             continue
         if my_text == base_text:
             texts[path] = their_text

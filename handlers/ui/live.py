@@ -8,11 +8,15 @@ from typing import Any
 
 import flask
 import orjson
+from werkzeug.wrappers import Response
 
 from handlers.ui import bot_pages, chrome, fleet_pages, fragments, task_pages
 from handlers.ui.visit import Route, Visit
 from server import errors
 from server.access import Permission
+
+SWITCH_HEADER = "Pilotlight-Switch"
+"""`stopped` or `on`: a page that shows the other one loads itself anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ PAGES: Mapping[str, LivePage] = {
 }
 
 
-def events(visit: Visit) -> flask.Response:
+def events(visit: Visit) -> Response:
     """What changed: `since` is the revision of the page or of the answer before; 204 when nothing did."""
     page = PAGES.get(visit.text("page"))
     if page is None:
@@ -42,11 +46,13 @@ def events(visit: Visit) -> flask.Response:
         raise errors.StoreUnavailable(lost)
     parts = fragments.rendered(visit, page.templates, page.model(visit, visit.text("id")))
     news = parts.news(visit.text("since"))
-    if not news:
-        return flask.Response(status=204)
-    body = orjson.dumps({"revision": parts.revision, "parts": news})
-    response = flask.Response(body, content_type="application/json; charset=utf-8")
+    response = flask.Response(status=204)
+    del response.headers["Content-Type"]
+    if news:
+        body = orjson.dumps({"revision": parts.revision, "parts": news})
+        response = flask.Response(body, content_type="application/json; charset=utf-8")
     response.headers["Cache-Control"] = "no-store"
+    response.headers[SWITCH_HEADER] = "stopped" if visit.service.view.switch().stopped else "on"
     return response
 
 

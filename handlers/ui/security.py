@@ -45,7 +45,7 @@ def check_form(asked: flask.Request) -> None:
     try:
         validate_csrf(asked.form.get("csrf_token"))
     except (ValidationError, CSRFError) as error:
-        text = "the form is too old or was not made here, so nothing was changed; go back, load the page again, and send it"
+        text = "the form is too old or was not made here, so nothing was changed; go back, load the page again, send it"
         raise errors.PermissionDenied(text) from error
 
 

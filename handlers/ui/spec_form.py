@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from handlers.ui import form_fields
 from handlers.ui.form_fields import Shown
-from server import documents, errors
+from server import documents, errors, spec_body
 from server.field_docs import FieldDoc, describe
+from server.pool_config import PoolConfig
 from server.spec_body import SpecBody
 
 DOCS: tuple[FieldDoc, ...] = tuple(describe(SpecBody))
 NOTE = "note"
 GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("What it is", "", ("family", "generation", "pool", "dimensions")),
-    ("How it shows", "a bot is warm by what it reports: a named cache or a dimension", ("makes.named_cache", "makes.dimension")),
+    (
+        "How it shows",
+        "a bot is warm by what it reports: a named cache or a dimension",
+        ("makes.named_cache", "makes.dimension"),
+    ),
     ("The task that makes it", "", ("task.command", "task.caches", "task.execution_timeout_s", "task.grace_period_s")),
-    ("What it is worth", "priors; counted and measured values take over", ("cold_cost_s", "run_s", "expected_per_h", "fresh_for_s")),
+    (
+        "What it is worth",
+        "priors; counted and measured values take over",
+        ("cold_cost_s", "run_s", "expected_per_h", "fresh_for_s"),
+    ),
 )
 MORE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("More about what it is", ("order", "slot", "purpose", "serves.named_caches", "serves.tags", "letters")),
-    ("More about the task", ("task.env", "task.env_prefixes", "task.relative_cwd", "task.io_timeout_s", "task.cas_input_root", "task.outputs")),
+    (
+        "More about the task",
+        (
+            "task.env",
+            "task.env_prefixes",
+            "task.relative_cwd",
+            "task.io_timeout_s",
+            "task.cas_input_root",
+            "task.outputs",
+        ),
+    ),
     ("More about its worth", ("warm_cost_s", "max_running", "run_cost_s", "resumable", "survives_reboot")),
 )
+LEFT = ("What it is", "The task that makes it", "More about the task")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +69,18 @@ class SpecForm:
     yaml: str = ""
     """The other way to write it; shown when it was used."""
 
+    def columns(self) -> tuple[list[Group], list[Group]]:
+        """The groups in two columns: what it is and its task; how it shows and what it is worth."""
+        groups = self.groups()
+        left = [group for group in groups if group.title in LEFT]
+        return left, [group for group in groups if group.title not in LEFT]
+
     def groups(self) -> list[Group]:
         """All fields but the note, in groups; a field that no group names stands in the last one."""
-        every = {one.path: one for one in form_fields.shown(
-            DOCS, self.texts, saved=self.saved, wrong=self.wrong, both=self.both
-        )}
+        every = {
+            one.path: one
+            for one in form_fields.shown(DOCS, self.texts, saved=self.saved, wrong=self.wrong, both=self.both)
+        }
         found = [Group(title, note, [every.pop(path) for path in paths]) for title, note, paths in GROUPS]
         every.pop(NOTE)
         for title, paths in MORE:
@@ -93,18 +120,29 @@ def posted(form: Mapping[str, str]) -> dict[str, str]:
     return {doc.path: form.get(doc.path, "") for doc in DOCS}
 
 
-def body_of(texts: Mapping[str, str], yaml: str = "") -> dict[str, Any]:
-    """The body to save, from YAML where that is given.
+def body_of(texts: Mapping[str, str], config: Callable[[str], PoolConfig], yaml: str = "") -> dict[str, Any]:
+    """The body to save, from YAML where that is given; `config` finds the settings of a pool.
 
     Raises:
-        FieldErrors: text that cannot be read, by field.
+        FieldErrors: text that cannot be read, by field, and then all else that is wrong too.
     """
     if not yaml.strip():
-        return form_fields.body_of(texts, DOCS)
+        body, unread = form_fields.body_of(texts, DOCS)
+        if unread:
+            raise errors.FieldErrors(form_fields.together(unread, _wrong(body, config)))
+        return body
     try:
         return documents.load_yaml(yaml)
     except errors.InvalidArgument as error:
         raise errors.FieldErrors({"yaml": error.text}) from error
+
+
+def _wrong(body: Mapping[str, Any], config: Callable[[str], PoolConfig]) -> Mapping[str, str]:
+    try:
+        spec_body.parse(body, config)
+    except errors.FieldErrors as error:
+        return error.errors
+    return {}
 
 
 def yaml_of(body: SpecBody) -> str:

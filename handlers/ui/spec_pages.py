@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import flask
+from werkzeug.wrappers import Response
 
 from handlers.ui import diffs, fleet_model, form_fields, recent_tasks
 from handlers.ui.chrome import refresh
@@ -34,10 +35,12 @@ run_s: 60
 """
 
 
-def specs(visit: Visit) -> flask.Response:
+def specs(visit: Visit) -> Response:
     """All specs with what each has ready, cost and saved."""
     refresh(visit.service)
-    found = [spec for spec in prewarm_spec.list_specs(visit.service) if visit.principal.may(Permission.SPEC_VIEW, spec.pool)]
+    found = [
+        spec for spec in prewarm_spec.list_specs(visit.service) if visit.principal.may(Permission.SPEC_VIEW, spec.pool)
+    ]
     report, ledger = fleet_model.fleet(visit), fleet_model.ledger(visit)
     rows = [_row(visit, spec, report, ledger) for spec in found]
     totals = fleet_model.Totals.of(ledger)
@@ -63,18 +66,18 @@ def _breaker(visit: Visit, spec: LoadedSpec) -> str:
 # ---- registering and editing
 
 
-def new(visit: Visit) -> flask.Response:
+def new(visit: Visit) -> Response:
     """An empty form."""
     pools = sorted(pool for pool in visit.service.view.pools() if visit.principal.may(Permission.SPEC_EDIT, pool))
     texts = {"pool": pools[0] if len(pools) == 1 else "", "generation": "r1"}
     return _form(visit, SpecForm(texts))
 
 
-def create(visit: Visit) -> flask.Response:
+def create(visit: Visit) -> Response:
     """Registers a family."""
     texts, yaml = posted(visit.asked.form), visit.text("yaml")
     try:
-        body = body_of(texts, yaml)
+        body = body_of(texts, visit.service.config.pool, yaml)
         _require_pool_of(visit, body)
         spec = prewarm_spec.create(visit.service, visit.principal, body)
     except errors.FieldErrors as error:
@@ -85,21 +88,21 @@ def create(visit: Visit) -> flask.Response:
     return flask.redirect(f"/specs/{spec.family}", 303)
 
 
-def edit(visit: Visit, family: str) -> flask.Response:
+def edit(visit: Visit, family: str) -> Response:
     """The form with the current revision."""
     spec = _spec_to_edit(visit, family)
     texts = texts_of(spec.body)
     return _form(visit, SpecForm(texts, saved=texts), spec=spec, base=spec.revision)
 
 
-def save(visit: Visit, family: str) -> flask.Response:
+def save(visit: Visit, family: str) -> Response:
     """Saves a new revision; when somebody else did meanwhile, shows both."""
     spec = _spec_to_edit(visit, family)
     base, yaml = _number(visit, "base_revision"), visit.text("yaml")
     saved = _texts_of_revision(visit, family, base)
     texts = form_fields.picked(posted(visit.asked.form), visit.asked.form, saved)
     try:
-        body = body_of(texts, yaml)
+        body = body_of(texts, visit.service.config.pool, yaml)
         _require_pool_of(visit, body)
         done = prewarm_spec.edit(visit.service, visit.principal, family, body, base)
     except errors.FieldErrors as error:
@@ -114,7 +117,7 @@ def save(visit: Visit, family: str) -> flask.Response:
 
 def _conflict(
     visit: Visit, spec: LoadedSpec, saved: Mapping[str, str], mine: Mapping[str, str], error: errors.EditConflict
-) -> flask.Response:
+) -> Response:
     theirs = texts_of(spec_body.stored(error.theirs)[0])
     merged = form_fields.merge(saved, {**mine, NOTE: ""}, theirs)
     form = SpecForm({**merged.texts, NOTE: mine.get(NOTE, "")}, saved=theirs, both=merged.both, taken=merged.taken)
@@ -129,7 +132,7 @@ def _form(
     spec: LoadedSpec | None = None,
     base: int = 0,
     conflict: errors.EditConflict | None = None,
-) -> flask.Response:
+) -> Response:
     pools = sorted(visit.service.view.pools())
     return visit.render(
         "spec_edit.html",
@@ -139,7 +142,7 @@ def _form(
         base=base,
         conflict=conflict,
         pools=pools,
-        as_yaml=bool(form.yaml) or visit.text("as") == "yaml",
+        as_yaml=conflict is None and (bool(form.yaml) or visit.text("as") == "yaml"),
         yaml=form.yaml or (yaml_of(spec.body) if spec else EXAMPLE),
     )
 
@@ -147,7 +150,7 @@ def _form(
 # ---- one spec
 
 
-def spec_page(visit: Visit, family: str) -> flask.Response:
+def spec_page(visit: Visit, family: str) -> Response:
     """One spec: state, stock, ledger, generations, revisions, runs, the file."""
     refresh(visit.service)
     spec = _spec_to_see(visit, family)
@@ -166,7 +169,7 @@ def spec_page(visit: Visit, family: str) -> flask.Response:
     )
 
 
-def revision(visit: Visit, family: str, number: str) -> flask.Response:
+def revision(visit: Visit, family: str, number: str) -> Response:
     """One revision and what it changed."""
     spec = _spec_to_see(visit, family)
     wanted = _whole(number, "revision")
@@ -186,28 +189,28 @@ def revision(visit: Visit, family: str, number: str) -> flask.Response:
     )
 
 
-def pause(visit: Visit, family: str) -> flask.Response:
+def pause(visit: Visit, family: str) -> Response:
     """No more prewarming by this spec until it is resumed."""
     _spec_to_edit(visit, family)
     prewarm_spec.pause(visit.service, visit.principal, family, visit.text("why"))
     return visit.back(f"/specs/{family}", f"{family} is paused. Bots that are warm stay so.")
 
 
-def resume(visit: Visit, family: str) -> flask.Response:
+def resume(visit: Visit, family: str) -> Response:
     """Lets it go on, and closes its breaker."""
     _spec_to_edit(visit, family)
     prewarm_spec.resume(visit.service, visit.principal, family, visit.text("why"))
     return visit.back(f"/specs/{family}", f"{family} is active.")
 
 
-def retire(visit: Visit, family: str) -> flask.Response:
+def retire(visit: Visit, family: str) -> Response:
     """Ends it; its history stays."""
     _spec_to_edit(visit, family)
     prewarm_spec.retire(visit.service, visit.principal, family, visit.text("why"))
     return visit.back(f"/specs/{family}", f"{family} is retired. Its history stays, and it can be resumed.")
 
 
-def roll_back(visit: Visit, family: str) -> flask.Response:
+def roll_back(visit: Visit, family: str) -> Response:
     """Makes an earlier revision the current one, as a new revision."""
     _spec_to_edit(visit, family)
     wanted = _number(visit, "revision")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import flask
+from werkzeug.wrappers import Response
 
 from handlers.ui import chrome, security
 from handlers.ui.visit import ALL_POOLS, Route, Visit, local_path
@@ -14,12 +17,12 @@ from server.task_ids import parse_task_id
 MOST_FOUND = 20
 
 
-def switch(visit: Visit) -> flask.Response:
+def switch(visit: Visit) -> Response:
     """The question that the dialog asks, as a page of its own for browsers without scripts."""
     return visit.render("switch.html", running=_running(visit))
 
 
-def flip(visit: Visit) -> flask.Response:
+def flip(visit: Visit) -> Response:
     """Stops prewarming everywhere, or lets it begin again."""
     wanted = visit.text("stopped")
     if wanted not in ("true", "false"):
@@ -31,7 +34,7 @@ def flip(visit: Visit) -> flask.Response:
     return visit.back("/", "Prewarming goes on.")
 
 
-def theme(visit: Visit) -> flask.Response:
+def theme(visit: Visit) -> Response:
     """Light, dark, or as the system has it; kept in a cookie, so that the first paint is right."""
     wanted = visit.text("theme")
     answer = flask.redirect(local_path(visit.text("next")) or "/", 303)
@@ -43,7 +46,7 @@ def theme(visit: Visit) -> flask.Response:
     return answer
 
 
-def find(visit: Visit) -> flask.Response:
+def find(visit: Visit) -> Response:
     """A bot, task, spec or pool by its name or a part of it; straight to the page when only one fits."""
     asked = visit.text("q").strip()
     found = _found(visit, asked) if asked else []
@@ -56,10 +59,8 @@ def _found(visit: Visit, asked: str) -> list[tuple[str, str, str]]:
     """Kind, name and address; what is called exactly so comes first."""
     chrome.refresh(visit.service)
     may, found = visit.principal.may, []
-    try:
+    with contextlib.suppress(errors.InvalidArgument):
         found.append(("Task", asked, f"/tasks/{parse_task_id(asked)}"))
-    except errors.InvalidArgument:
-        pass
     for entry in visit.service.view.bots():
         if asked.lower() in entry.policy.id.lower() and may(Permission.POOL_LIST_BOTS, entry.pool):
             found.append(("Bot", entry.policy.id, f"/bots/{entry.policy.id}"))

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import flask
+from werkzeug.wrappers import Response
 
 from handlers.ui import fragments, recent_tasks
 from handlers.ui.visit import Route, Visit
@@ -37,7 +38,7 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def tasks(visit: Visit) -> flask.Response:
+def tasks(visit: Visit) -> Response:
     """The list, newest first, by state, kind and tag."""
     state, kind, after, tag = (visit.text(name) for name in ("state", "kind", "after", "tag"))
     if state and state not in STATE_QUERIES:
@@ -60,7 +61,7 @@ def tasks(visit: Visit) -> flask.Response:
     )
 
 
-def task(visit: Visit, task_id: str) -> flask.Response:
+def task(visit: Visit, task_id: str) -> Response:
     """One task."""
     model = live_model(visit, task_id)
     parts = fragments.rendered(visit, FRAGMENTS, model)
@@ -112,29 +113,35 @@ def plain(data: bytes) -> str:
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 
-def output(visit: Visit, task_id: str) -> flask.Response:
+def output(visit: Visit, task_id: str) -> Response:
     """All output, as the task wrote it; never as something that a browser would run."""
     result = task_results.get_result(visit.service, visit.principal, task_id)
     data = task_output.read(visit.service, str(result.key.id()))
     return flask.Response(data, content_type="text/plain; charset=utf-8")
 
 
-def cancel(visit: Visit, task_id: str) -> flask.Response:
+def cancel(visit: Visit, task_id: str) -> Response:
     """Cancels a task that waits, stops one that runs."""
     result = task_results.get_result(visit.service, visit.principal, task_id)
     visit.principal.require(Permission.TASK_CANCEL, result.pool)
     done, ran = task_scheduler.cancel(visit.service, str(result.key.id()), kill_running=True)
-    said = "It is being stopped." if done and ran else "It is cancelled." if done else "It had ended already; nothing changed."
+    said = (
+        "It is being stopped."
+        if done and ran
+        else "It is cancelled."
+        if done
+        else "It had ended already; nothing changed."
+    )
     return visit.back(f"/tasks/{result.key.id()}", said)
 
 
-def old_address(visit: Visit) -> flask.Response:
+def old_address(visit: Visit) -> Response:
     """Swarming's `/task?id=`."""
     task_id = visit.text("id")
     return flask.redirect(flask.url_for("ui.task_pages_task_get", task_id=task_id) if task_id else "/tasks", 302)
 
 
-def old_list(visit: Visit) -> flask.Response:
+def old_list(visit: Visit) -> Response:
     """Swarming's `/tasklist`, with the first of its filters `f=key:value` that is a tag."""
     asked = visit.asked.args.getlist("f")
     tag = next((text for text in asked if ":" in text and not text.startswith("state:")), "")

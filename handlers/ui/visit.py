@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import flask
+from werkzeug.wrappers import Response
 
 from handlers.ui import chrome
 
@@ -36,7 +37,7 @@ class Visit:
         """A field of the form or, failing that, of the address."""
         return self.asked.form.get(name, self.asked.args.get(name, default))
 
-    def render(self, template: str, status: int = 200, /, **model: Any) -> flask.Response:
+    def render(self, template: str, status: int = 200, /, **model: Any) -> Response:
         """A page: its own model and what stands around it."""
         text = flask.render_template(template, **chrome.around(self), **model)
         return flask.Response(text, status, content_type="text/html; charset=utf-8")
@@ -45,7 +46,7 @@ class Visit:
         """A part of a page, as live updates send it."""
         return flask.render_template(template, visit=self, **model)
 
-    def back(self, default: str, said: str = "") -> flask.Response:
+    def back(self, default: str, said: str = "") -> Response:
         """After a change: to the page it was made on, with a word about what was done."""
         if said:
             flask.flash(said)
@@ -54,12 +55,12 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An address: which permission it takes, in which scope ("" where the view asks again with the pool), who answers."""
+    """An address: its permission, in which scope ("" where the view asks again with the pool), and who answers."""
 
     method: str
     path: str
     permission: Permission
-    view: Callable[..., flask.Response]
+    view: Callable[..., Response]
     scope: str = ""
 
 

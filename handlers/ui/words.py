@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import math
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -134,7 +135,19 @@ def purpose(value: str) -> str:
     return PURPOSES.get(value, value)
 
 
+def first_capital(text: str) -> str:
+    """A sentence that begins as one; `a-z` and the like stay as they are."""
+    return text[:1].upper() + text[1:] if text[1:2] != "-" else text
+
+
+def shell(command: Sequence[str]) -> str:
+    """A command as one would type it."""
+    return shlex.join(command)
+
+
 FILTERS = {
+    "first_capital": first_capital,
+    "shell": shell,
     "count": count,
     "duration": duration,
     "hue": hue,

@@ -1,0 +1,224 @@
+"""What a person sees: sentences from the numbers, bots, tasks, why; and the addresses that Swarming's tools print."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from server import task_output
+from tests.ui_world import SPEC, Pages, text
+
+
+@pytest.fixture
+def pages(tmp_path):
+    world = Pages(tmp_path)
+    yield world
+    world.close()
+
+
+def test_an_empty_fleet_shows_how_to_start_a_bot(pages):
+    page = pages.get("/")
+    assert "No bots yet" in page.html.h1.get_text()
+    assert "curl -sSf http://localhost/bootstrap | python3 - --pool local" in text(page)
+    assert "./pilot example" in text(page)
+
+
+def test_the_fleet_is_told_in_a_sentence_and_a_line(pages):
+    pages.bot("b1"), pages.bot("b2", pool="lab")
+    page = pages.get("/")
+    assert page.html.h1.get_text() == "Healthy. Nothing was prewarmed yet."
+    assert "2 bots in 2 pools · 0 % busy with real tasks" in text(page)
+
+
+def test_a_lost_bot_makes_the_fleet_degraded_and_needs_somebody(pages):
+    pages.bot("b1"), pages.bot("b2", quarantined="disk full")
+    page = pages.get("/")
+    assert page.html.h1.get_text().startswith("Degraded: 1 bot of 2 lost.")
+    needs = page.html.find(id="needs").get_text()
+    assert "1 bot quarantined" in needs
+    assert "disk full" in text(pages.get("/bots/b2"))
+
+
+def test_numbers_that_are_not_there_are_not_shown_as_zero(pages):
+    pages.bot()
+    tile = pages.get("/").html.find(id="tiles").find(class_="tile")
+    assert tile.find(class_="v").get_text() == "–"
+    assert "No task has used a prewarm yet" in tile.get_text()
+
+
+def test_the_gates_of_a_pool_stand_in_the_words_of_the_policy(pages):
+    pages.bot()
+    gates = pages.get("/").html.find(id="gates")
+    assert "local is in shadow mode" in gates.get_text()
+    assert len(gates.find_all("li")) == 9
+
+
+def test_the_map_has_every_bot_of_every_pool(pages):
+    pages.bot("b1"), pages.bot("b2", maintenance="upgrade"), pages.bot("b3", pool="lab")
+    data = json.loads(pages.get("/").html.find(id="map-data").string)
+    squares = {pool["pool"]: [square[:3] for square in pool["squares"]] for pool in data["pools"]}
+    assert squares == {"lab": [["b3", "idle", [""]]], "local": [["b1", "idle", [""]], ["b2", "maintenance", [""]]]}
+
+
+def test_a_bot_cannot_put_markup_or_an_end_of_script_on_the_page(pages):
+    hostile = "</script><script>alert(1)</script>"
+    pages.bot("b1", quarantined=hostile)
+    pages.task(name=hostile)
+    for address in ("/", "/bots", "/bots/b1", "/tasks"):
+        assert hostile not in pages.get(address).text, address
+
+
+def test_a_waiting_task_says_what_it_waits_for(pages):
+    pages.bot("b1")
+    task = pages.task(pool="elsewhere")
+    page = pages.get(f"/tasks/{task}")
+    assert "Pending" in page.html.h1.get_text()
+    assert "No bot in elsewhere has pool:elsewhere" in text(page)
+
+
+def test_a_task_that_waits_can_be_cancelled(pages):
+    task = pages.task()
+    pages.send(f"/tasks/{task}", {}, f"/tasks/{task}/cancel", status=303)
+    assert "Cancelled" in pages.get(f"/tasks/{task}").html.h1.get_text()
+
+
+def test_output_is_shown_as_text_without_colours_and_control_codes(pages):
+    task = pages.task()
+    data = b"plain\n\x1b[32mgreen\x1b[0m <b>\x00\nlast"
+    task_output.write(pages.service, task, 0, data)
+    log = pages.get(f"/tasks/{task}").html.find(class_="log")
+    assert [line.get_text()[1:] for line in log.find_all("div")] == ["plain", "green <b>", "last"]
+    raw = pages.get(f"/tasks/{task}/output")
+    assert (raw.content_type, raw.body) == ("text/plain", data)
+    assert raw.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_tasks_are_filtered_by_state_and_tag(pages):
+    pages.task(name="first"), pages.task(pool="lab", name="second")
+    assert "2 tasks, newest first." in text(pages.get("/tasks"))
+    page = pages.get("/tasks?tag=pool:lab&state=QUERY_PENDING")
+    assert "second" in text(page) and "first " not in page.html.find("table").get_text()
+    assert "No task matches" in text(pages.get("/tasks?state=QUERY_RUNNING"))
+
+
+def test_bots_are_listed_a_hundred_at_a_time(pages):
+    for number in range(101):
+        pages.bot(f"b{number:03}")
+    first = pages.get("/bots")
+    assert len(first.html.find_all("tr", attrs={"data-row": True})) == 100
+    second = first.click("The next 100")
+    assert second.html.find("tr", attrs={"data-row": True}).a.get_text() == "b100"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("/task?id=7c2915b744a60510", "/tasks/7c2915b744a60510"),
+        ("/bot?id=b1", "/bots/b1"),
+        ("/tasklist", "/tasks"),
+        ("/tasklist?f=state:RUNNING&f=user:mira", "/tasks?tag=user%3Amira"),
+        ("/botlist", "/bots"),
+        ("/botlist?f=pool:lab", "/bots?pool=lab"),
+    ],
+)
+def test_addresses_that_swarming_prints_lead_to_the_pages(pages, old, new):
+    assert pages.get(old, status=302).headers["Location"] == new
+
+
+def test_finding_a_name_leads_straight_to_its_page(pages):
+    pages.bot("builder-1")
+    assert pages.get("/find?q=builder-1", status=302).headers["Location"] == "/bots/builder-1"
+    assert "Nothing is called like" in text(pages.get("/find?q=nobody"))
+
+
+@pytest.mark.parametrize("address", ["/nothing", "/tasks/7c2915b744a60510", "/bots/nobody", "/specs/nothing"])
+def test_what_is_not_there_is_said_on_a_page(pages, address):
+    page = pages.get(address, status=404)
+    assert page.content_type == "text/html"
+    assert page.html.h1.get_text() == "There is nothing here."
+
+
+def test_programs_get_their_errors_as_json_still(pages):
+    assert pages.get("/api/v1/nothing", status=404).json["error"]["code"] == "NOT_FOUND"
+
+
+def test_the_appearance_is_the_servers_from_the_first_paint(pages):
+    pages.bot()
+    assert pages.get("/").html.html.get("data-theme") is None
+    answer = pages.send("/", {"theme": "dark", "next": "/bots"}, "/theme", status=303)
+    assert answer.headers["Location"] == "/bots"
+    assert pages.get("/bots").html.html["data-theme"] == "dark"
+
+
+@pytest.mark.parametrize(
+    "target", ["https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere.example", "javascript:x"]
+)
+def test_a_form_leads_to_no_other_site(pages, target):
+    assert pages.send("/start", {"theme": "dark", "next": target}, "/theme", status=303).headers["Location"] == "/"
+
+
+# ---- the stop switch
+
+
+def test_the_switch_stands_on_every_page_and_a_stop_is_told_on_every_page(pages):
+    pages.bot()
+    pages.send("/switch", {"stopped": "true", "why": "disks are swapped", "next": "/bots"}, status=303)
+    for address in ("/", "/tasks", "/bots", "/specs", "/config", "/nothing"):
+        page = pages.get(address, status="*")
+        assert "Prewarming is stopped" in page.html.find(id="switch").get_text()
+        assert "by local: disks are swapped" in page.html.find(class_="notice").get_text()
+    pages.send("/", {"stopped": "false"}, "/switch", status=303)
+    assert "disks are swapped" not in text(pages.get("/bots"))
+
+
+def test_a_switch_that_is_neither_on_nor_off_changes_nothing(pages):
+    page = pages.send("/switch", {"stopped": "perhaps"}, status=400)
+    assert "nothing was changed" in text(page)
+
+
+# ---- live
+
+
+def test_a_page_that_is_up_to_date_gets_nothing(pages):
+    pages.bot()
+    since = pages.get("/").html.body["data-since"]
+    news = pages.get(f"/events?page=fleet&since={since}", status="*")
+    assert news.status_int == 204
+    assert news.headers["Pilotlight-Switch"] == "on"
+
+
+def test_a_page_gets_the_parts_that_changed_and_no_others(pages):
+    pages.bot()
+    since = pages.get("/").html.body["data-since"]
+    pages.task(pool="lab")
+    news = pages.get(f"/events?page=fleet&since={since}").json
+    assert "build" in news["parts"]["tasks"] and "stock" not in news["parts"]
+    assert pages.get(f"/events?page=fleet&since={news['revision']}", status=204)
+
+
+def test_time_that_passes_is_no_change(pages):
+    task = pages.task(pool="lab")
+    since = pages.get(f"/tasks/{task}").html.body["data-since"]
+    pages.clock.advance(30)
+    assert pages.get(f"/events?page=task&id={task}&since={since}", status="*").status_int == 204
+
+
+def test_a_page_of_unknown_revision_gets_all_parts(pages):
+    pages.bot()
+    assert set(pages.get("/events?page=fleet&since=other").json["parts"]) >= {"head", "tiles", "map-data", "bots"}
+
+
+def test_a_page_that_is_none_is_refused(pages):
+    assert "page" in text(pages.get("/events?page=nothing", status=400))
+
+
+def test_without_scripts_a_live_page_loads_itself_anew(pages):
+    pages.bot()
+    assert pages.get("/").html.find("noscript").meta["http-equiv"] == "refresh"
+
+
+def test_a_spec_shows_on_the_fleet_page_before_anything_is_warm(pages):
+    pages.bot()
+    pages.send("/specs/new", SPEC, status=303)
+    assert "my-src" in pages.get("/").html.find(id="stock").get_text()
