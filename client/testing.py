@@ -16,6 +16,7 @@ from client.screen import note
 from client.words import duration
 
 REQUIREMENTS = ("requirements.txt", "tests/requirements.txt")
+TAIL_LINES = 15
 TYPED = ("server", "handlers", "bot", "client", "main.py")
 
 
@@ -60,7 +61,14 @@ def _install() -> None:
         return
     note("installing what the tests need, once")
     command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-r", REQUIREMENTS[-1]]
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
-    if done.returncode:
-        raise click.ClickException("the tests' requirements could not be installed; what pip said is above")
+    said: list[str] = []
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as pip:  # type: ignore[call-overload]
+        for line in pip.stdout:
+            said.append(line)
+            if line.startswith("Collecting "):
+                note(f"  fetching {line.split()[1]}")
+    if pip.returncode:
+        text = "".join(said[-TAIL_LINES:])
+        raise click.ClickException(f"the tests' requirements could not be installed; pip said:\n{text}")
     stamp.write_text(digest.hexdigest(), encoding="utf-8")
