@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from server import errors, task_results
 from server.access import Principal
-from server.policy import dimensions, model
+from server.policy import model, waiting
 from server.policy.model import Phase, Purpose
 from server.records import task
 from server.records.task import TaskResult
@@ -122,7 +122,7 @@ def _families(service: Service, pool: str, entries: list[BotEntry]) -> list[dict
         for slot in entry.policy.slots.values():
             if slot.family and slot.phase is not Phase.COLD:
                 stock.setdefault((slot.family, slot.generation), Counter())[slot.phase.value] += 1
-    waiting = Counter(wish.family for entry in service.view.pending(pool) for wish in entry.policy.wishes)
+    wanted = Counter(wish.family for entry in service.view.pending(pool) for wish in entry.policy.wishes)
     rows = []
     for (family, generation), phases in sorted(stock.items()):
         spec = specs.get(family)
@@ -140,7 +140,7 @@ def _families(service: Service, pool: str, entries: list[BotEntry]) -> list[dict
                 "warming": phases[Phase.WARMING.value],
                 "in_use": phases[Phase.IN_USE.value],
                 "stale": phases[Phase.STALE.value],
-                "wanted": waiting[family] if current else 0,
+                "wanted": wanted[family] if current else 0,
             }
         )
     return rows
@@ -259,49 +259,12 @@ def _why_this_bot(result: TaskResult) -> str:
 
 
 def _why_pending(service: Service, result: TaskResult) -> dict[str, Any]:
-    entry = service.view.task(result.key.id())
-    if entry is None:
-        return {"sentence": "It is new; this process has not seen it yet.", "verdict": "new"}
-    waiting = entry.policy
-    pool = result.pool
-    bots = [one.policy for one in service.view.bots(pool)]
-    steps = _steps(waiting, bots)
-    left = [bot for bot in bots if dimensions.matches(waiting.dimensions, bot.dimensions)]
-    if not left:
-        broken = next((step for step in steps if step["left"] == 0), None)
-        missing = f"`{broken['key']}:{broken['value']}`" if broken else "its dimensions"
-        return {
-            "sentence": f"No bot in {pool} has {missing} besides the rest that it asks for.",
-            "verdict": "no bot",
-            "steps": steps,
-        }
+    pool, task_id = result.pool, str(result.key.id())
     if service.config.pool(pool).drained:
-        return {
-            "sentence": f"{pool} is drained: its tasks wait until an admin ends that.",
-            "verdict": "drained",
-            "steps": steps,
-        }
-    hold = service.view.plan(pool).holds.get(waiting.id)
-    if hold is not None:
-        return {"sentence": hold.text, "verdict": "held for a warm bot", "until_s": hold.until_s, "steps": steps}
-    now_s = service.clock.now_s()
-    states = Counter(bot_status(bot, now_s)[0] for bot in left)
-    if states["idle"]:
-        return {
-            "sentence": f"{states['idle']} fitting bots are idle; it goes to the next of them that polls.",
-            "verdict": "about to start",
-            "steps": steps,
-        }
-    told = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
-    one = "The one bot that fits is" if len(left) == 1 else f"All {len(left)} bots that fit are"
-    preempting = " One of them was told to stop its background work for this task." if waiting.victim else ""
-    return {"sentence": f"{one} taken: {told}.{preempting}", "verdict": "all busy", "steps": steps}
-
-
-def _steps(waiting: model.PendingTask, bots: list[model.Bot]) -> list[dict[str, Any]]:
-    """One requirement after the other, with the bots that are left."""
-    steps, left = [], bots
-    for key, alternatives in waiting.dimensions:
-        left = [bot for bot in left if bot.dimensions.get(key, frozenset()) & set(alternatives)]
-        steps.append({"key": key, "value": "|".join(alternatives), "left": len(left)})
-    return steps
+        return {"sentence": f"{pool} is drained: its tasks wait until an admin ends that.", "verdict": "drained"}
+    try:
+        why = waiting.why_waiting(service.view.pool_view(pool), service.view.plan(pool), task_id)
+    except KeyError:
+        return {"sentence": "It is new; this process has not seen it yet.", "verdict": "new"}
+    steps = [{"key": step.key, "value": "|".join(step.values), "left": step.bots_left} for step in why.steps]
+    return {"sentence": why.text, "verdict": "pending", "would_change": why.would_change, "steps": steps}
