@@ -45,8 +45,20 @@ def api_options(command: Command) -> Command:
 
 def _connected(server: str, token: str | None) -> Api:
     api = connect(server, token)
-    api.wait_out(READ_PATIENCE, lambda error, pause_s: note(f"{error.text}; trying again"))
+    api.wait_out(READ_PATIENCE, told_once())
     return api
+
+
+def told_once() -> Callable[[PrpcError, float], None]:
+    """Says of the first failed try that there will be others."""
+    told: list[str] = []
+
+    def tell(error: PrpcError, _pause_s: float) -> None:
+        if not told:
+            note(f"{error.text}; trying again for a while")
+        told.append(error.text)
+
+    return tell
 
 
 def explain(error: PrpcError | ApiError, server: str) -> str:

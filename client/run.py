@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from client.api import Api, ApiError, is_final, pauses_s, seconds, state_name
-from client.options import READ_PATIENCE, api_options, pairs
+from client.options import READ_PATIENCE, api_options, pairs, told_once
 from client.prpc import PrpcError, Retry
 from client.screen import note, show_json
 from client.signals import Leave, ignored, raising_leave
@@ -125,7 +125,7 @@ def run(api: Api, as_json: bool, warm: Sequence[str], tags: Sequence[str], **giv
         try:
             task_id = api.new_task(request)
             note(f"task {task_id}")
-            api.wait_out(Retry(), lambda error, pause_s: note(f"{error.text}; trying again"))
+            api.wait_out(Retry(), told_once())
             result = _follow(api, task_id, sys.stderr.buffer if as_json else sys.stdout.buffer)
         except Leave:
             with ignored():

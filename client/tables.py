@@ -85,9 +85,10 @@ def _bot_state(bot: swarming.BotInfo, own: Mapping[str, Any]) -> Cell:
         return Cell("quarantined", BAD)
     if bot.maintenance_msg:
         return Cell("maintenance", WARN)
-    busy = own.get("purpose") or ("busy" if bot.task_id else "")
-    text = str(own.get("status_text") or own.get("status") or busy or "idle")
-    return Cell(text, ACCENT if own.get("purpose") else "")
+    status = str(own.get("status") or ("busy" if bot.task_id else "idle"))
+    if status == "background":
+        return Cell("being cleaned" if own.get("purpose") == "clean" else "being warmed", ACCENT)
+    return Cell(status, BAD if status in ("dead", "quarantined") else "")
 
 
 def _slots(slots: Mapping[str, Mapping[str, Any]]) -> str:
@@ -156,9 +157,9 @@ def of_specs(found: Sequence[Mapping[str, Any]], ledger: Mapping[str, Mapping[st
             "state",
             "pool",
             "generation",
-            ">revision",
+            ">rev",
             ">prewarms",
-            ">never used",
+            ">unused",
             ">failed",
             ">spent",
             ">saved",

@@ -17,12 +17,13 @@ from client.screen import note, say
 from client.signals import Leave, ignored, raising_leave
 
 DEFAULT_DATA = ROOT / ".pilot" / "data"
+DEFAULT_PORT = 8080
 POOL = "local"
 LOOK_EVERY_S = 0.5
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True)
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
@@ -98,20 +99,21 @@ def _token() -> str | None:
 
 
 def _say_what_next(fleet: LocalFleet, ids: list[str], sample: samples.Sample | None) -> None:
-    server = "" if fleet.port == 8080 else f" --server http://localhost:{fleet.port}"
+    server = "" if fleet.port == DEFAULT_PORT else f" --server http://localhost:{fleet.port}"
     lines = ["", f"Pilotlight is up: http://localhost:{fleet.port}   (Ctrl-C stops it)", ""]
     if ids:
-        lines += ["In another terminal:", f"  ./pilot run{server} --pool {POOL} -- python3 -c \"print('hi')\"", ""]
+        lines += ["In another terminal:", f"  ./pilot run{server} --pool {POOL} -- python3 -c \"print('hi')\""]
+    else:
+        lines += [f"Start a bot: curl -sSf {fleet.url}/bootstrap | python3 - --pool POOL"]
     if ids and sample:
         script = shlex.quote(str(sample.script))
         lines += [
-            "A task that checks out, builds and tests, on its own, and where an idle bot got ready for it:",
-            f"  ./pilot run{server} --pool {POOL} -- python3 {script}",
             f"  ./pilot run{server} --pool {POOL} --cache sample_src=cache -- python3 {script}",
-            f"What is warm, and why: ./pilot warm{server}   ./pilot bots{server}   ./pilot why{server} {ids[0]}",
+            "      checks out, builds and tests on a bot that got ready for it while it was idle (in some 20 s);",
+            "      without --cache it finds nothing and takes as long as all that takes",
+            f"  ./pilot warm{server}",
+            "      what is warm; ./pilot bots, tasks, specs and why BOT tell the rest",
         ]
-    if not ids:
-        lines += [f"Start a bot: curl -sSf {fleet.url}/bootstrap | python3 - --pool POOL"]
     for line in lines:
         say(line)
 

@@ -71,7 +71,7 @@ def test_a_failed_task_shows_its_exit_code() -> None:
 
 def test_a_bot_that_is_dead_is_never_shown_as_idle() -> None:
     bot = swarming.BotInfo(bot_id="b", is_dead=True)
-    cell = tables.of_bots([bot], {"bots": [{"id": "b", "status_text": "idle"}]}, 0.0).rows[0][1]
+    cell = tables.of_bots([bot], {"bots": [{"id": "b", "status": "idle"}]}, 0.0).rows[0][1]
     assert isinstance(cell, tables.Cell) and cell.text == "dead"
 
 
