@@ -1,4 +1,4 @@
-"""Thresholds in forms: seen, changed, checked at the field, kept as revisions; two editors; the defaults of all pools."""
+"""Thresholds in forms: changed, checked at the field, kept as revisions; two editors; the defaults of all pools."""
 
 from __future__ import annotations
 
