@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,11 +71,9 @@ class Course:
     def __init__(self, stage: Stage, revision: str) -> None:
         self._stage, self._api, self._say = stage, stage.api, stage.say
         self._specs = documents()
-        config = self._specs["config"]["pools"][POOL]
         self.story = Story(
             family=self._specs["source"]["family"],
             bots=list(stage.bots),
-            reserve=config["reserve_min"],
             began_s=time.time(),
             old=revision,
         )
@@ -149,6 +147,9 @@ class Course:
                 moved, quiet_since_s = now, time.monotonic()
             time.sleep(LOOK_EVERY_S)
         self._say(f"{moved} of {len(self._stage.bots)} bots moved to it")
+        stayed = [bot for bot in self._stage.bots if bot not in self._warmed_for(self.story.new)]
+        for sentence in self._reasons(stayed):
+            self._say(f"  {sentence}")
 
     def _take_back(self) -> None:
         bot = self._idle_bots[-1]
@@ -205,18 +206,19 @@ class Course:
         deadline_s = time.monotonic() + timeout_s
         while not holds():
             if time.monotonic() > deadline_s:
-                raise ExampleFailed(f"Waited {timeout_s:g} s for {what}, in vain.{self._reasons()}")
+                reasons = "".join(f"\n  {sentence}" for sentence in self._reasons(self._stage.bots))
+                raise ExampleFailed(f"Waited {timeout_s:g} s for {what}, in vain.{reasons}")
             time.sleep(LOOK_EVERY_S)
 
-    def _reasons(self) -> str:
-        """What the server says about each bot."""
-        lines = []
-        for bot in self._stage.bots:
+    def _reasons(self, bots: Sequence[str]) -> list[str]:
+        """What the server says about each of these bots."""
+        sentences = []
+        for bot in bots:
             try:
-                lines.append(f"\n  {self._api.get(f'/why/bots/{quoted(bot)}').body['sentence']}")
+                sentences.append(str(self._api.get(f"/why/bots/{quoted(bot)}").body["sentence"]))
             except ApiError as error:
-                lines.append(f"\n  {bot}: {error.text}")
-        return "".join(lines)
+                sentences.append(f"{bot}: {error.text}")
+        return sentences
 
 
 def _has_run_s(task: swarming.TaskResultResponse) -> float:

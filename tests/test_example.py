@@ -59,7 +59,6 @@ def good() -> Story:
     return Story(
         family="src",
         bots=["b1", "b2"],
-        reserve=1,
         began_s=1000,
         specs_s=1020,
         old=OLD,
@@ -178,7 +177,7 @@ def no_preemption(story: Story) -> None:
         (task_failed, "Task t4 (rollover) ended as COMPLETED, exit code 1."),
         (warm_not_faster, "Warm tasks were not faster: 12.00 s, cold ones 10.00 s."),
         (warmed_for_the_old_generation, "b1 was warmed by revision 1 of the spec after 2 was saved."),
-        (nobody_moved, "0 of 2 bots moved to the new generation."),
+        (nobody_moved, "Only 0 of 2 bots moved to the new generation."),
         (victim_had_ended_before, "The background task s1 did not run on b2 when the real task came."),
         (victim_elsewhere, "The background task s1 did not run on b2 when the real task came."),
         (task_waited_too_long, "The real task waited 6.0 s for its bot, the bound is 5 s."),
@@ -198,7 +197,7 @@ def test_a_prewarm_that_a_later_one_replaced_before_any_task_came_is_not_used() 
 
 
 def test_an_empty_run_has_figures_a_picture_and_no_claim_that_holds() -> None:
-    story = Story(family="src", bots=["b1"], reserve=1, began_s=1000)
+    story = Story(family="src", bots=["b1"], began_s=1000)
     assert figures(story)["cold"] == {"n": 0, "mean_s": None, "p50_s": None}
     assert "did not come to its end" in draw(story)
     assert broken_claims(story)
