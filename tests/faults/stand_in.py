@@ -18,6 +18,8 @@ from typing import Any
 from tests.server_process import ServerProcess
 
 API = "/swarming/api/v1/bot"
+MOST_SPARE = 8
+"""A worker takes in no more connections than it has threads."""
 PYTHON_STATE = {"executable": "/usr/bin/python3", "packages": [], "version": "3.11.7"}
 
 
@@ -59,15 +61,18 @@ def lines(server: ServerProcess, wanted: int = 2) -> dict[int, Line]:
     """A line to each of so many workers, by process id."""
     found: dict[int, Line] = {}
     spare: list[Line] = []
-    deadline_s = time.monotonic() + 15.0
+    deadline_s = time.monotonic() + 40.0
     while len(found) < wanted:
         assert time.monotonic() < deadline_s, f"reached only {len(found)} of {wanted} workers"
         line = Line(server.url)
         pid = line.pid()
-        if pid in found:
-            spare.append(line)  # kept open for the moment: an idle worker would take the next one too
-        else:
+        if pid not in found:
             found[pid] = line
+            continue
+        spare.append(line)  # open for a while: an idle worker would take the next one too
+        if len(spare) > MOST_SPARE:
+            spare.pop(0).close()
+            time.sleep(0.05)  # the other worker may not have begun
     for line in spare:
         line.close()
     return found

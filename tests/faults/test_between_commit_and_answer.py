@@ -18,7 +18,7 @@ from tests.faults.stand_in import Line, NoAnswer, Run, StandInBot, lines
 
 pytestmark = pytest.mark.processes
 
-RACES = 100
+RACES = 400
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_11_so_it_is_when_the_bot_starts_anew_instead(server: FaultServer) -> No
     wait_for_state(api, task_id, "KILLED", 2.0)
 
 
-def test_12_cancel_races_start_a_thousand_times_and_a_canceled_task_never_ran(server: FaultServer) -> None:
+def test_12_cancel_races_start_hundreds_of_times_and_a_canceled_task_never_ran(server: FaultServer) -> None:
     api, (a, b) = server.api(), two_lines(server)
     bot = StandInBot(server.url, "b1").boot(a)
     barrier = threading.Barrier(2)
@@ -184,10 +184,11 @@ def test_12_cancel_races_start_a_thousand_times_and_a_canceled_task_never_ran(se
         barrier.wait()
         return run.start(b)
 
-    for _ in range(RACES):
-        api.new_task(task(id="b1"))
     with ThreadPoolExecutor(1) as pool:
-        for _ in range(RACES):
+        for number in range(RACES):
+            if number % 50 == 0:  # some at a time: the worker at a has seen most of them when it is asked
+                for _ in range(50):
+                    api.new_task(task(id="b1"))
             run = bot.wait_for_run(a)
             started = pool.submit(start, run)
             barrier.wait()
