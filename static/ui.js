@@ -20,7 +20,7 @@
   }
 
   // ---- live: asks what has changed and puts it in place; what stands under the pointer waits, ten seconds at most
-  const EVERY_MS = 2000, WAIT_MS = 10000, SLOWEST_MS = 30000;
+  const EVERY_MS = Number(document.body.dataset.every) || 2000, WAIT_MS = 10000, SLOWEST_MS = 30000;
   const body = document.body, live = body.dataset.live;
   let since = body.dataset.since, paused = false, heard = Date.now(), delay = EVERY_MS;
   const waiting = new Map();

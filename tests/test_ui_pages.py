@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from server import task_output
+from server import errors, task_output
 from tests.ui_world import SPEC, Pages, text
 
 
@@ -175,6 +175,36 @@ def test_the_switch_stands_on_every_page_and_a_stop_is_told_on_every_page(pages)
 def test_a_switch_that_is_neither_on_nor_off_changes_nothing(pages):
     page = pages.send("/switch", {"stopped": "perhaps"}, status=400)
     assert "nothing was changed" in text(page)
+
+
+# ---- the store is gone
+
+
+@pytest.fixture
+def lost(pages, monkeypatch):
+    pages.bot()
+    pages.get("/")
+
+    def gone():
+        raise errors.StoreUnavailable("the store did not answer within 5 s")
+
+    monkeypatch.setattr(pages.service.store, "context", gone)
+    pages.clock.advance(60)
+    return pages
+
+
+def test_while_the_store_is_silent_the_fleet_page_shows_what_it_knows_and_how_old_that_is(lost):
+    page = lost.get("/")
+    assert page.html.h1.get_text().startswith("Degraded: the picture below is old.")
+    assert "The store does not answer. the store did not answer within 5 s This page is 60 s old." in text(page)
+    assert "b1" in page.html.find(id="bots").get_text()
+
+
+def test_while_the_store_is_silent_other_pages_say_so_and_try_again(lost):
+    page = lost.get("/specs", status=503)
+    assert "Nothing was changed; it is worth trying again" in text(page)
+    assert page.html.find("meta", attrs={"http-equiv": "refresh"})["content"] == "5"
+    assert lost.get("/events?page=fleet&since=", status="*").status_int == 503
 
 
 # ---- live

@@ -25,10 +25,11 @@ BARRED = {
 }
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 @pytest.mark.parametrize("what", BARRED)
-def test_no_template_has_what_the_policy_bars(path, what):
-    assert not re.search(BARRED[what], path.read_text(encoding="utf-8"), re.IGNORECASE), what
+def test_no_template_has_what_the_policy_bars(what):
+    assert len(TEMPLATES) > 20
+    found = [path.name for path in TEMPLATES if re.search(BARRED[what], path.read_text("utf-8"), re.IGNORECASE)]
+    assert found == []
 
 
 def test_nothing_but_icons_and_our_own_json_is_written_without_escaping():
@@ -44,10 +45,11 @@ def test_no_script_needs_what_the_policy_bars(path):
     assert not re.search(r"\beval\(|new Function|setAttribute\('style'|document\.write|https?://", source)
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
-def test_every_form_that_changes_something_is_signed(path):
-    for form in re.findall(r"<form method=\"post\".*?</form>", path.read_text(encoding="utf-8"), re.DOTALL):
-        assert "m.hidden(" in form or 'name="csrf_token"' in form, form[:120]
+def test_every_form_that_changes_something_is_signed():
+    pages = [path.read_text(encoding="utf-8") for path in TEMPLATES]
+    forms = [form for page in pages for form in re.findall(r"<form method=\"post\".*?</form>", page, re.DOTALL)]
+    assert len(forms) > 10
+    assert [form[:120] for form in forms if "m.hidden(" not in form and 'name="csrf_token"' not in form] == []
 
 
 # ---- contrast

@@ -24,16 +24,19 @@ FRAGMENTS = {
     "tasks": "fleet/tasks.html",
 }
 RECENT = 8
+EVERY_MS, EVERY_MS_OF_MANY, MANY_BOTS = 2000, 10_000, 1000
+"""How often the page asks what is new: a large map is a large answer."""
 
 
 def fleet(visit: Visit) -> Response:
     """The fleet; without any bot and task, how to begin."""
     refresh(visit.service)
     model = live_model(visit)
-    if not model["report"]["bots"] and not model["recent"]:
+    if not model["report"]["bots"] and model["recent"] == []:
         return start(visit)
     parts = fragments.rendered(visit, FRAGMENTS, model)
-    return visit.render("fleet.html", parts=parts.html, revision=parts.revision, **model)
+    every_ms = EVERY_MS if len(model["report"]["bots"]) <= MANY_BOTS else EVERY_MS_OF_MANY
+    return visit.render("fleet.html", parts=parts.html, revision=parts.revision, every_ms=every_ms, **model)
 
 
 def live_model(visit: Visit, _name: str = "") -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from handlers.ui.visit import Visit
+from server import errors
 from server.access import Permission
 from server.records.task import LIVE, TaskResult
 from server.task_results import ListQuery, list_tasks
@@ -15,10 +16,17 @@ PAGE, MOST_PAGES = 50, 4
 """How far back real tasks are looked for among background ones."""
 
 
-def newest(visit: Visit, most: int) -> list[dict[str, Any]]:
-    """The newest real and background tasks, at most `most` of each, newest first."""
+def newest(visit: Visit, most: int) -> list[dict[str, Any]] | None:
+    """The newest real and background tasks, at most `most` of each, newest first; None while the store is silent."""
     if not visit.principal.may(Permission.POOL_LIST_TASKS):
         return []
+    try:
+        return _newest(visit, most)
+    except errors.StoreUnavailable:
+        return None
+
+
+def _newest(visit: Visit, most: int) -> list[dict[str, Any]]:
     queries = [ListQuery(limit=most, tags=(f"purpose:{purpose}",)) for purpose in BACKGROUND]
     background = [result for query in queries for result in list_tasks(visit.service, visit.principal, query).items]
     found = [*_newest_first(background)[:most], *_real(visit, most)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -116,8 +117,15 @@ def plain(data: bytes) -> str:
 def output(visit: Visit, task_id: str) -> Response:
     """All output, as the task wrote it; never as something that a browser would run."""
     result = task_results.get_result(visit.service, visit.principal, task_id)
-    data = task_output.read(visit.service, str(result.key.id()))
-    return flask.Response(data, content_type="text/plain; charset=utf-8")
+    windows = _windows(visit, str(result.key.id()))
+    return flask.Response(windows, content_type="text/plain; charset=utf-8")
+
+
+def _windows(visit: Visit, task_id: str) -> Iterator[bytes]:
+    at = 0
+    while data := task_output.read(visit.service, task_id, at):
+        yield data
+        at += len(data)
 
 
 def cancel(visit: Visit, task_id: str) -> Response:
