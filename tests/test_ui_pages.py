@@ -40,6 +40,14 @@ def test_a_lost_bot_makes_the_fleet_degraded_and_needs_somebody(pages):
     assert "disk full" in text(pages.get("/bots/b2"))
 
 
+def test_a_fleet_of_which_many_bots_fell_silent_is_not_called_healthy(pages):
+    pages.bot()
+    pages.service.alarm = "9 of 10 bots fell silent at once; none was declared dead"
+    page = pages.get("/")
+    assert page.html.h1.get_text().startswith("Degraded: many bots fell silent at once.")
+    assert "9 of 10 bots" in page.html.find(class_="notice").get_text()
+
+
 def test_numbers_that_are_not_there_are_not_shown_as_zero(pages):
     pages.bot()
     tile = pages.get("/").html.find(id="tiles").find(class_="tile")

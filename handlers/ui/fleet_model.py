@@ -76,7 +76,7 @@ def fleet(visit: Visit) -> dict[str, Any]:
         if may(Permission.POOL_LIST_BOTS, pool["pool"])
     ]
     bots = [bot for bot in report["bots"] if may(Permission.POOL_LIST_BOTS, bot["pool"])]
-    return {**report, "pools": pools, "bots": bots}
+    return {**report, "pools": pools, "bots": bots, "alarm": visit.service.alarm}
 
 
 def ledger(visit: Visit) -> list[dict[str, Any]]:
@@ -96,6 +96,8 @@ def health(report: Row) -> str:
     lost = sum(bot["status"] in ("dead", "quarantined") for bot in bots)
     if report["view_age_s"] > STALE_AFTER_S:
         return "Degraded: the picture below is old."
+    if report["alarm"]:
+        return "Degraded: many bots fell silent at once."
     if lost * 10 >= len(bots) > 0 and lost:
         return f"Degraded: {count(lost, 'bot')} of {len(bots):,} lost."
     closed = [pool["pool"] for pool in pools if pool["bots"] and _is_busy(pool)]
