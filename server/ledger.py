@@ -33,14 +33,14 @@ def _started(service: Service, result: TaskResult) -> None:
     demand, _ = service.pages.demand(result.pool, now_s)
     for family, was in result.warm_at_start.items():
         service.count(result.pool, f"{family}/{'warm' if was['warm'] else 'cold'}_starts")
-        if was["warm"] and was["by_spec"]:
-            if was["first_use"]:
-                service.count(result.pool, f"{family}/used")
-            spec = service.view.specs().get(family)
-            if spec is not None:
-                cold_s, warm_s = costs(spec.policy.cold_cost_s, spec.policy.warm_cost_s, demand.get(family))
-                service.pages.saved(result.pool, family, max(0.0, cold_s - warm_s), now_s)
-                service.count(result.pool, f"{family}/saved_s", max(0.0, cold_s - warm_s))
+        if not (was["warm"] and was["by_spec"] and was["first_use"]):
+            continue  # From the second use on the bot would be warm anyhow: the first user would have made it so.
+        service.count(result.pool, f"{family}/used")
+        spec = service.view.specs().get(family)
+        if spec is not None:
+            cold_s, warm_s = costs(spec.policy.cold_cost_s, spec.policy.warm_cost_s, demand.get(family))
+            service.pages.saved(result.pool, family, max(0.0, cold_s - warm_s), now_s)
+            service.count(result.pool, f"{family}/saved_s", max(0.0, cold_s - warm_s))
 
 
 def costs(prior_cold_s: float, prior_warm_s: float, known: object) -> tuple[float, float]:

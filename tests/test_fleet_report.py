@@ -113,3 +113,21 @@ def test_stock_counts_bots_by_what_they_hold(world: LifeWorld) -> None:
     end(world.p1, run)
     row = next(row for row in fleet_report.fleet(world.p1, POOL)["pools"][0]["families"] if row["family"] == FAMILY)
     assert row["warming"] == 0 and row["warm"] == 1
+
+
+def test_only_the_first_use_of_a_prewarm_counts_as_saved(world: LifeWorld) -> None:
+    world.prewarming(cold_cost_s=200)
+    machine = Machine(world)
+    machine.handshake()
+    warming = machine.warms()
+    start(world.p1, warming)
+    end(world.p1, warming)
+    world.fresh()
+    for _ in range(2):
+        run = machine.takes(world.new_task(tags=[f"warm:{FAMILY}@r1"]))
+        start(world.p1, run)
+        end(world.p1, run)
+        world.fresh()
+    row = fleet_report.ledger(world.p1)["specs"][0]
+    assert (row["used"], row["warm_starts"]) == (1, 2)
+    assert row["saved_s"] == pytest.approx(198, abs=1)
