@@ -9,9 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MAY_KNOW_NDB = ("server/records/", "server/store/")
-SOURCES = sorted(
-    path.relative_to(ROOT).as_posix() for folder in ("server", "handlers", "client") for path in (ROOT / folder).rglob("*.py")
-)
+FOLDERS = ("server", "handlers", "client")
+SOURCES = sorted(path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 
 def imported(path: str) -> set[str]:

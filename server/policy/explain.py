@@ -113,7 +113,7 @@ class Explainer:
             GateCheck(
                 Gate.SHARES,
                 levels.running_all < limit,
-                f"{levels.running_all} of {count(limit, 'background run')} are on.",
+                f"{levels.running_all} of {limit} background runs are on.",
                 levels.running_all,
                 limit,
             ),
