@@ -13,7 +13,7 @@ import click
 import flask
 import structlog
 
-from handlers import auth, bodies, bot_api, fleet_api, guards, internal, metrics, prewarm_api, prpc
+from handlers import auth, bodies, bot_api, fleet_api, front_end, guards, internal, metrics, prewarm_api, prpc
 from handlers import errors as error_answers
 from server import errors, log
 from server.service import Service
@@ -32,6 +32,8 @@ def create_app(service: Service) -> flask.Flask:
     """
     app = flask.Flask("pilotlight", root_path=str(Path(__file__).parent), static_folder="static")
     authenticator = auth.Authenticator.from_settings(service.settings)
+    if service.settings.app_engine:
+        front_end.init_app(app)
     metrics.init_app(app, service)
     guards.init_app(app, service.settings, trusts_everybody=authenticator.trusts_everybody)
     bodies.init_app(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from server import errors, process_guard, sweeps, switch
 from server.bot_session import SessionSigner
@@ -80,7 +80,18 @@ def _carrier(service: Service) -> Carrier:
         raise errors.InvalidArgument(
             "Cloud Tasks outside of App Engine needs PILOTLIGHT_PUBLIC_URL and PILOTLIGHT_INTERNAL_TOKEN to call back"
         )
+    schedule = SweepSchedule(service, sweeps.SWEEPS, at_least_s=CRON_PERIOD_S)
+    client = _cloud_tasks(settings.cloud_tasks_emulator)
+    return CloudTasksCarrier(service, schedule, client, url=url, token=settings.internal_token)
+
+
+def _cloud_tasks(emulator: str) -> Any:
+    """Google's Cloud Tasks, or a stand-in for it."""
     from google.cloud import tasks_v2  # slow to import, and only here of use
 
-    schedule = SweepSchedule(service, sweeps.SWEEPS, at_least_s=CRON_PERIOD_S)
-    return CloudTasksCarrier(service, schedule, tasks_v2.CloudTasksClient(), url=url, token=settings.internal_token)
+    if not emulator:
+        return tasks_v2.CloudTasksClient()
+    import grpc
+    from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
+
+    return tasks_v2.CloudTasksClient(transport=CloudTasksGrpcTransport(channel=grpc.insecure_channel(emulator)))

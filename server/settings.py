@@ -33,6 +33,8 @@ class Settings(BaseModel):
     carrier: Literal["thread", "cloud_tasks"] = "thread"
     cloud_tasks_queue: str = ""
     """projects/P/locations/L/queues/Q."""
+    cloud_tasks_emulator: str = ""
+    """Host and port of a stand-in for Cloud Tasks, which is spoken to without TLS and credentials."""
     public_url: str = ""
     config_file: str = ""
     """YAML imported as the first config revision when the store has none."""
