@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from server import task_output, task_scheduler
+from server import task_output, task_scheduler, task_to_run
 from server.bot_session import Token
 from server.fleet_view import refresh_quietly
 from server.task_scheduler import EndReport, Reply
@@ -102,6 +102,10 @@ def _go_on(service: Service, token: Token, wanted: Update) -> UpdateAnswer:
 def _stop_flag(service: Service, token: Token, task_id: str) -> UpdateAnswer:
     refresh_quietly(service.view, eager=True)
     entry = service.view.bot(token.bot)
+    if entry is not None and entry.held is not None and entry.held["purpose"]:
+        # Where every bot is busy nobody polls: then it is the background runs that see that they must give way.
+        task_to_run.act(service, entry.pool, service.view.plan(entry.pool))
+        entry = service.view.bot(token.bot)
     if entry is None or entry.claim_no < token.claim:
         return UpdateAnswer(must_stop=False)
     held = entry.held
