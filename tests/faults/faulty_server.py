@@ -1,6 +1,6 @@
-"""`python -m tests.faults.faulty_server serve …`: the server, in which a test can make a worker die or go blind at one point.
+"""`python -m tests.faults.faulty_server serve …`: the server, in which a test can make a worker die or go blind.
 
-A fault is a file in the folder that FAULT_FOLDER names. `die_after_NAME` kills, once, the worker that has just committed
+A fault is a file in the folder that FAULT_FOLDER names. `die_after_NAME` kills, once, the worker that has committed
 that step and has not answered yet; `frozen.PID` keeps a worker's view of the fleet as it is while the file is there;
 `cover` turns every prewarm into a warm-up on demand for the task that the file names.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
@@ -147,7 +146,8 @@ class Bot(BotProcess):
 
     def wait_for(self, event: str, timeout_s: float = 15.0) -> dict[str, Any]:
         """Waits for the first such line of the journal."""
-        wait_for(lambda: (self.dir / "journal.jsonl").exists() and self.journal(event), timeout_s, f"{event} in a journal")
+        there = (self.dir / "journal.jsonl").exists
+        wait_for(lambda: there() and self.journal(event), timeout_s, f"{event} in a journal")
         return self.journal(event)[0]
 
     def said(self) -> str:
@@ -265,7 +265,3 @@ def assert_all_gone(pids: Iterable[int], within_s: float = 5.0) -> None:
     """Processes of an old generation do not run any more."""
     wait_for(lambda: not [pid for pid in pids if is_running(pid)], within_s, "the old generation is gone")
 
-
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    """A file of JSON lines."""
-    return [json.loads(line) for line in path.read_text().splitlines()]

@@ -18,7 +18,7 @@ from tests.faults.stand_in import Line, NoAnswer, Run, StandInBot, lines
 
 pytestmark = pytest.mark.processes
 
-RACES = 400
+RACES = 200
 
 
 @pytest.fixture
