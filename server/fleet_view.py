@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from server import errors, prewarm_spec
 from server.latest import Head
+from server.page_exchange import NEWS_AFTER_S
 from server.policy import model
 from server.pool_planner import PoolPlanner
 from server.records import Record, get_multi, key_of
@@ -21,7 +22,7 @@ from server.records.bot import Bot
 from server.records.pool import PoolGate
 from server.records.task import TaskToRun
 from server.view_budget import RefreshBudget
-from server.view_entries import BotEntry, SeenPoll, TaskEntry, bot_entry, task_entry
+from server.view_entries import NEVER, BotEntry, SeenPoll, TaskEntry, bot_entry, task_entry, with_polls
 
 if TYPE_CHECKING:
     from server.bot_session import Token
@@ -333,11 +334,9 @@ class FleetView:
             return busy + len(self._pending.get(pool, ()))
 
     def _with_polls(self, bot: model.Bot) -> model.Bot:
-        seen = self._polls.get(bot.id)
-        elsewhere_s, due_s = self._service.pages.last_seen(bot.id)
-        if seen is None or elsewhere_s > seen.at_s:
-            return replace(bot, last_seen_s=max(bot.last_seen_s, elsewhere_s), next_poll_s=due_s)
-        return replace(bot, last_seen_s=max(bot.last_seen_s, seen.at_s), next_poll_s=seen.next_s, held_poll=seen.held)
+        elsewhere = SeenPoll(*self._service.pages.seen_elsewhere(bot.id), held=False)
+        here = self._polls.get(bot.id, NEVER)
+        return with_polls(bot, here, elsewhere, self._service.clock.now_s(), NEWS_AFTER_S)
 
 
 def refresh_quietly(view: FleetView, *, eager: bool = False) -> bool:

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 FLUSH_EVERY_S = 30.0
 MERGE_EVERY_S = 20.0
+NEWS_AFTER_S = FLUSH_EVERY_S + MERGE_EVERY_S
+"""What one process noted another one knows so much later, at the latest."""
 OVERLAP_S = 300.0
 """How far back a merge asks again: pages carry the time of their process, whose clock may differ. (Every live page is
 newer than that at each merge, so asking further back costs nothing.)"""
@@ -78,6 +80,10 @@ class PageExchange:
         if own is None or other is None:
             return other if own is None else own
         return kind.join(own, other)
+
+    def value_elsewhere(self, kind: PageKind, key: str) -> Any:
+        """The value of one key, all processes but this one together; None if none of them has it."""
+        return self._others.values(kind).get(key)
 
     def values(self, kind: PageKind, prefix: str = "") -> Values:
         """Key → value of all processes together, of keys that begin with `prefix`."""

@@ -41,6 +41,11 @@ class ProcessPages(PageExchange):
         at_s, next_s = self.value(LAST_SEEN, bot_id) or (0.0, 0.0)
         return at_s, next_s
 
+    def seen_elsewhere(self, bot_id: str) -> tuple[float, float]:
+        """The same as the other processes saw it."""
+        at_s, next_s = self.value_elsewhere(LAST_SEEN, bot_id) or (0.0, 0.0)
+        return at_s, next_s
+
     def count(self, name: str, amount: float = 1) -> None:
         """Adds to a counter."""
         self.change(COUNTERS, name, lambda known: (known or 0) + amount)

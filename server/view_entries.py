@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from server import bot_warmth
@@ -48,6 +48,32 @@ class SeenPoll:
     at_s: float
     next_s: float
     held: bool
+
+
+NEVER = SeenPoll(0.0, 0.0, False)
+
+
+def with_polls(bot: model.Bot, here: SeenPoll, elsewhere: SeenPoll, now_s: float, news_after_s: float) -> model.Bot:
+    """The bot with what is known of its polls.
+
+    One that may poll other processes too, which tell of it late, is taken to go on polling as it did until they would
+    have told: else nobody would wait for a warm bot that another process saw last.
+
+    Args:
+        bot: as its record says.
+        here: its last poll at this process.
+        elsewhere: its last poll at any other, as far as is known.
+        now_s: the present.
+        news_after_s: how late other processes tell.
+    """
+    last = here if here.at_s >= elsewhere.at_s else elsewhere
+    last_seen_s = max(bot.last_seen_s, last.at_s)
+    due_s = max(last.next_s, bot.idle_since_s)  # who ended a run polls at once, whatever it was told before
+    pace_s = max(0.0, last.next_s - last.at_s)
+    recent_s = now_s - pace_s - news_after_s
+    if due_s < now_s and last_seen_s >= recent_s and (here == NEVER or elsewhere.at_s >= recent_s):
+        due_s = now_s + pace_s
+    return replace(bot, last_seen_s=last_seen_s, next_poll_s=due_s, held_poll=last.held)
 
 
 def bot_entry(record: Bot) -> BotEntry:
