@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -134,14 +134,16 @@ def list_tasks(service: Service, principal: Principal, query: ListQuery) -> Page
     states, test = STATE_QUERIES[query.state]
     after = _read_cursor(query.cursor) if query.cursor else None
     items: list[TaskResult] = []
+    at_s, passed = after or (0.0, [])
     with service.store.context():
         for scanned, result in enumerate(_scan(states, tags, query, after), 1):
+            at_s, passed = result.created_s, [*(passed if result.created_s == at_s else ()), str(result.key.id())]
             wanted = (not states or result.state in states) and (test is None or test(result))
             own = set(result.tags)
             if wanted and all(own.intersection(values) for values in tags) and _visible(principal, result):
                 items.append(result)
             if len(items) == limit or scanned == MOST_SCANNED:
-                return Page(items, _write_cursor(result))
+                return Page(items, _write_cursor(at_s, passed))
     return Page(items)
 
 
@@ -150,7 +152,7 @@ def _visible(principal: Principal, result: TaskResult) -> bool:
 
 
 def _scan(
-    states: tuple[str, ...], tags: list[tuple[str, ...]], query: ListQuery, after: tuple[float, str] | None
+    states: tuple[str, ...], tags: list[tuple[str, ...]], query: ListQuery, after: Place | None
 ) -> Iterator[TaskResult]:
     """Results by the most telling index, newest first, after the cursor's place."""
     found = TaskResult.query()
@@ -168,10 +170,8 @@ def _scan(
     elif query.end_s:
         found = found.filter(TaskResult.created_s < query.end_s)
     for result in found.order(-TaskResult.created_s):
-        # Equal times come by ascending key.
-        if after is not None and result.created_s == after[0] and result.key.id() <= after[1]:
-            continue
-        yield result
+        if after is None or result.created_s != after[0] or result.key.id() not in after[1]:
+            yield result
 
 
 def page_limit(limit: int) -> int:
@@ -193,16 +193,20 @@ def _alternatives(tag: str) -> tuple[str, ...]:
     return tuple(f"{key}:{one}" for one in value.split("|"))
 
 
-def _write_cursor(result: TaskResult) -> str:
-    place: list[Any] = ["tasks", result.created_s, result.key.id()]
-    return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
+Place = tuple[float, list[str]]
+"""Where a page ended: a time, and the tasks of just that time which were passed. In which order those of one time come
+is the store's affair (Google's differ)."""
 
 
-def _read_cursor(text: str) -> tuple[float, str]:
+def _write_cursor(at_s: float, passed: list[str]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(["tasks", at_s, passed])).decode()
+
+
+def _read_cursor(text: str) -> Place:
     try:
-        kind, created_s, task_id = orjson.loads(base64.urlsafe_b64decode(text.encode()))
-        if kind != "tasks":
+        kind, created_s, passed = orjson.loads(base64.urlsafe_b64decode(text.encode()))
+        if kind != "tasks" or not isinstance(passed, list):
             raise ValueError("a cursor of another list")
-        return float(created_s), str(task_id)
+        return float(created_s), [str(task_id) for task_id in passed]
     except (ValueError, TypeError, binascii.Error) as error:
         raise errors.InvalidArgument("cursor: not one of this list", field="cursor") from error
