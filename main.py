@@ -15,7 +15,7 @@ import structlog
 
 from handlers import auth, bodies, bot_api, fleet_api, front_end, guards, internal, metrics, prewarm_api, prpc
 from handlers import errors as error_answers
-from server import errors, log
+from server import errors, log, simulation
 from server.service import Service
 from server.settings import Settings, from_environment
 
@@ -186,6 +186,8 @@ def serve(host: str | None, port: int | None, data: str | None, workers: int | N
     except errors.PilotlightError as error:
         raise click.ClickException(error.text) from error
 
+
+cli.add_command(simulation.simulate)
 
 if __name__ == "__main__":
     cli()

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from client import example, tables, testing, up
+from client import example, simulate, tables, testing, up
 from client.api import Api, ApiError, quoted
 from client.options import api_options
 from client.run import run
@@ -244,5 +244,5 @@ def set_config(api: Api, as_json: bool, file: Any, base_revision: int) -> None:
         say(f"Revision {answer.revision} is in force.")
 
 
-for command in (run, up.up, example.example, testing.test):
+for command in (run, up.up, example.example, simulate.simulate, testing.test):
     cli.add_command(command)

@@ -1,0 +1,158 @@
+"""`off`: the design's dispatch without any forecast: warm match, cover, late binding, hold, least valuable victim."""
+
+from __future__ import annotations
+
+from server.policy.simulate.affinity import Baseline, warm_bot
+from server.policy.simulate.forecast import Forecast, erlang_excess
+from server.policy.simulate.options import Options
+from server.policy.simulate.world import ON_DEMAND, Bot, Run, Task, World
+
+HEAD_PATIENCE_S = 60.0
+"""The oldest uncovered task waits 2 × cold + this before younger ones need leave to go before it."""
+SWITCH_SHARE = 10.0
+"""A bot may have this many cold times' worth of task time in out-of-turn starts: switching costs about a tenth."""
+
+
+class LateBinding(Baseline):
+    """No background work but warm-ups on demand, which are never cancelled."""
+
+    def __init__(self, options: Options) -> None:
+        self.forecast = Forecast(options.bots, options.slots, options.cold_s, options.warm_s)
+        self._cold_s, self._warm_s = options.cold_s, options.warm_s
+        self._values: dict[str, float] = {}
+
+    def submitted(self, world: World, task: Task) -> None:
+        self.forecast.arrived(task.key, task.arrival.submit_s)
+
+    def ended(self, world: World, bot: Bot, run: Run) -> None:
+        if run.task is not None:
+            self.forecast.ran(run.key, run.task.arrival.duration_s)
+
+    def act(self, world: World) -> None:
+        if world.pending and world.asking:
+            self._values.clear()
+            self._match_warm(world)
+            self._bind(world)
+        if world.pending:
+            if not world.asking:
+                self.preempt(world)
+        elif world.asking:
+            self.prewarm(world)
+
+    # ---- warm match
+
+    def _match_warm(self, world: World) -> None:
+        """While a pending task's key has an idle warm bot, the oldest such task starts there."""
+        ready = {key for key, tasks in world.waiting.items() if tasks and world.copies.get(key)}
+        while ready and world.asking:
+            task = min((next(iter(world.waiting[key].values())) for key in ready), key=lambda task: task.number)
+            bot = warm_bot(world, task.key)
+            if bot is None:
+                ready.discard(task.key)
+                continue
+            self._start_in_turn(world, task, bot)
+            for key in list(ready):
+                if not world.waiting[key] or not world.copies[key]:
+                    ready.discard(key)
+
+    def _start_in_turn(self, world: World, task: Task, bot: Bot) -> None:
+        """Starts the task on the bot that is warm for it, or the older task that has waited too long."""
+        head = self._oldest_uncovered(world)
+        if head is not None and head.number < task.number:
+            if world.now_s - head.since_s > 2.0 * self._cold_s + HEAD_PATIENCE_S:
+                limit = SWITCH_SHARE * self._cold_s / max(1.0, self.forecast.duration_s(task.key))
+                if bot.out_of_turn >= limit:
+                    self._start(world, head, bot)
+                    return
+            bot.out_of_turn += 1
+        self._start(world, task, bot)
+
+    def _start(self, world: World, task: Task, bot: Bot) -> None:
+        if not world.start(task, bot):
+            self.forecast.put()
+        self._values.clear()
+
+    # ---- late binding
+
+    def _oldest_uncovered(self, world: World) -> Task | None:
+        """The oldest task that no warm-up runs for; those of one key are covered oldest first."""
+        covered: dict[str, int] = {}
+        for task in world.pending.values():
+            left = covered.get(task.key)
+            if left is None:
+                left = world.warming[task.key]
+            if left <= 0:
+                return task
+            covered[task.key] = left - 1
+        return None
+
+    def _bind(self, world: World) -> None:
+        """Uncovered tasks, oldest first, meet the idle bots, which are cold for them."""
+        covered: dict[str, int] = {}
+        ranks: dict[str, int] = {}
+        for task in list(world.pending.values()):
+            if not world.asking:
+                return
+            key = task.key
+            rank = ranks[key] = ranks.get(key, 0) + 1
+            if key not in covered:
+                covered[key] = world.warming[key]
+            if rank <= covered[key]:
+                continue
+            victim, lost = self._victim(world)
+            if victim is None:
+                return
+            if not world.busy[key] + world.warming[key] or len(world.idle) == 1:
+                self._start(world, task, victim)
+                ranks[key] -= 1
+            elif not self._should_hold(world, task, rank, lost):
+                self._cover(world, task, victim)
+                covered[key] += 1
+
+    def _cover(self, world: World, task: Task, bot: Bot) -> None:
+        world.warm(bot, task.key, ON_DEMAND)
+        self.forecast.put()
+        if task.covered_s is None:
+            task.covered_s = world.now_s
+        self._values.clear()
+
+    def _should_hold(self, world: World, task: Task, rank: int, lost: float) -> bool:
+        """Whether waiting for one of the bots that are busy with the key beats a warm-up on the victim."""
+        cold_s, warm_s, key = self._cold_s, self._warm_s, task.key
+        if world.now_s - task.since_s >= cold_s / 2.0:
+            return False
+        copies = world.busy[key] + world.warming[key]
+        rate = copies / (self.forecast.duration_s(key) + warm_s)
+        future = self.forecast.value(key, len(world.copies[key]) + world.warming[key] + 1, world.busy[key], world.now_s)
+        gained_s = erlang_excess(rank, rate, cold_s) + (cold_s - warm_s) * future
+        return gained_s <= (cold_s - warm_s) * lost
+
+    # ---- whom it costs least
+
+    def state_value(self, world: World, key: str) -> float:
+        """V of the last idle copy of a key: what is lost when one goes; more than certain where a task waits for it."""
+        found = self._values.get(key)
+        if found is None:
+            copies = len(world.copies[key])
+            if copies == 1 and world.waiting.get(key):
+                found = 2.0
+            else:
+                found = self.forecast.value(key, max(1, copies), world.busy[key], world.now_s)
+            self._values[key] = found
+        return found
+
+    def _victim(self, world: World) -> tuple[Bot | None, float]:
+        """The asking bot with an empty slot, else the one whose least recently used state is worth least."""
+        slots = world.options.slots
+        best: Bot | None = None
+        best_order = (3.0, 0.0)
+        for bot in world.asking.values():
+            if len(bot.states) < slots:
+                return bot, 0.0
+            key, used_s = next(iter(bot.states.items()))
+            order = self.state_value(world, key), used_s
+            if order < best_order:
+                best, best_order = bot, order
+        if best is None or best_order[0] > 1.0:
+            return (None, 0.0) if best is None else (best, 1.0)
+        return best, best_order[0]

@@ -1,0 +1,124 @@
+"""One trace under one policy: the figures of a single path, and the fleet that a trace calls for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from server.policy.model import Thresholds
+from server.policy.simulate.affinity import Affinity, NoAffinity
+from server.policy.simulate.ceiling import Ceiling
+from server.policy.simulate.late import LateBinding
+from server.policy.simulate.options import Options
+from server.policy.simulate.pilotlight import Pilotlight
+from server.policy.simulate.restock import EwmaStock, HybridHistogram
+from server.policy.simulate.trace import Arrival, Dice, busy_hour_load
+from server.policy.simulate.world import Policy, Started, World
+
+POLICIES = ("none", "affinity", "off", "ewma", "histogram", "pilotlight", "ceiling")
+"""No affinity; affinity, least recently used state sacrificed; the design's dispatch without forecast; newsvendor on an
+EWMA; hybrid histogram; what the server runs; the clairvoyant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What one replay came to. Times are seconds; `overhead` is start of useful work − submit, sorted."""
+
+    overhead: tuple[float, ...]
+    queue: tuple[float, ...]
+    warm_rate: float
+    background_s: float
+    on_demand_s: float
+    prewarms: int
+    used: int
+    stale: int
+    preempted: int
+    failed: int
+    started: tuple[Started, ...]
+    occupied: tuple[tuple[float, float], ...]
+
+    @property
+    def total_s(self) -> float:
+        """All the waiting of the tasks that count."""
+        return sum(self.overhead)
+
+
+def make_policy(name: str, options: Options, arrivals: Sequence[Arrival], thresholds: Thresholds) -> Policy:
+    """A policy by its name.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name == "none":
+        return NoAffinity()
+    if name == "affinity":
+        return Affinity()
+    if name == "off":
+        return LateBinding(options)
+    if name == "ewma":
+        return EwmaStock(options)
+    if name == "histogram":
+        return HybridHistogram(options)
+    if name == "pilotlight":
+        return Pilotlight(options, thresholds)
+    if name == "ceiling":
+        return Ceiling(options, arrivals)
+    raise ValueError(f"no policy is called {name!r}; there are {', '.join(POLICIES)}")
+
+
+def replay(
+    name: str, arrivals: Sequence[Arrival], options: Options, dice: Dice, thresholds: Thresholds | None = None
+) -> Path:
+    """Replays the arrivals under the policy of that name.
+
+    Raises:
+        ValueError: there is no such policy, there are no arrivals, or no bots.
+    """
+    if not arrivals or options.bots < 1 or options.slots < 1:
+        raise ValueError("a replay needs arrivals, a bot and a slot")
+    policy = make_policy(name, options, arrivals, thresholds or Thresholds(mode="live"))
+    books = World(arrivals, options, policy, dice).run()
+    first = int(options.skip_share * len(arrivals))
+    counted = [start for start in books.started if start.task.number >= first]
+    return Path(
+        overhead=tuple(sorted(start.overhead_s for start in counted)),
+        queue=tuple(sorted(start.queue_s for start in counted)),
+        warm_rate=sum(start.warm for start in counted) / max(1, len(counted)),
+        background_s=books.background_s,
+        on_demand_s=books.on_demand_s,
+        prewarms=books.prewarms,
+        used=books.used,
+        stale=books.stale,
+        preempted=books.preempted,
+        failed=books.failed,
+        started=tuple(counted),
+        occupied=tuple(books.occupied),
+    )
+
+
+def fleet_size(arrivals: Sequence[Arrival], options: Options, dice: Dice, utilization: float) -> int:
+    """The smallest fleet whose bots are occupied to at most this share in the busy hour, under affinity.
+
+    Occupied: by real tasks, cold starts included. The busy hour is the 95th percentile of the hours.
+
+    Raises:
+        ValueError: the utilization is not within 0 to 1, or there are no arrivals.
+    """
+    if not 0.0 < utilization < 1.0 or not arrivals:
+        raise ValueError("a fleet is sized for arrivals, and for a utilization between 0 and 1")
+    until_s = arrivals[-1].submit_s
+
+    def load_of(each_s: float) -> float:
+        return busy_hour_load(((a.submit_s, a.submit_s + each_s + a.duration_s) for a in arrivals), until_s)
+
+    low = max(1, math.ceil(load_of(options.warm_s) / utilization))
+    high = max(low, math.ceil(load_of(options.cold_s) / utilization))
+    while low < high:
+        middle = (low + high) // 2
+        path = replay("affinity", arrivals, replace(options, bots=middle), dice)
+        if busy_hour_load(path.occupied, until_s) <= utilization * middle:
+            high = middle
+        else:
+            low = middle + 1
+    return low

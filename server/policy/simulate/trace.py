@@ -1,0 +1,108 @@
+"""Arrivals of real tasks, as recorded or made up: what a replay is fed with."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+COLUMNS = ("submit_s", "duration_s", "key", "pool", "priority")
+NO_PRIORITY = 100
+HOUR_S = 3600.0
+BUSY_HOUR = 0.95
+"""The busy hour is this quantile of the hours of a trace."""
+
+
+class Dice(Protocol):
+    """The randomness that a replay needs; `random.Random` has it."""
+
+    def random(self) -> float:
+        """Evenly from 0 to 1."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """Evenly from a to b."""
+
+    def expovariate(self, lambd: float) -> float:
+        """Exponentially, with mean 1 / lambd."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A real task: when it comes, how long its useful work takes, which warm state it wants.
+
+    `key` is `family` or `family:version`, as the trace has it (`family@generation` is read alike).
+    """
+
+    submit_s: float
+    duration_s: float
+    key: str
+    family: str = ""
+    generation: str = ""
+    priority: int = NO_PRIORITY
+
+
+class BadTrace(ValueError):
+    """The trace is not in the common form; says which line and why."""
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """(family, generation) of a key; the generation is "" where the key names none."""
+    for separator in ("@", ":"):
+        family, found, generation = key.rpartition(separator)
+        if found and family and generation:
+            return family, generation
+    return key, ""
+
+
+def read(lines: Iterable[str]) -> list[Arrival]:
+    """Arrivals from CSV lines with a header, in order of submission.
+
+    Raises:
+        BadTrace: a column is missing, or a value is no number or out of range.
+    """
+    reader = csv.DictReader(lines)
+    absent = [name for name in COLUMNS[:3] if name not in (reader.fieldnames or ())]
+    if absent:
+        raise BadTrace(f"the header lacks {', '.join(absent)}")
+    found: list[Arrival] = []
+    for number, row in enumerate(reader, start=2):
+        try:
+            submit_s, duration_s, key = float(row["submit_s"]), float(row["duration_s"]), row["key"]
+            priority = int(row.get("priority") or NO_PRIORITY)
+        except (TypeError, ValueError) as error:
+            raise BadTrace(f"line {number}: {error}") from error
+        if not (0.0 <= submit_s < float("inf") and 0.0 <= duration_s < float("inf")) or not key:
+            raise BadTrace(f"line {number}: a time is negative or endless, or the key is empty")
+        found.append(Arrival(submit_s, duration_s, key, *split_key(key), priority))
+    return sorted(found, key=lambda arrival: arrival.submit_s)
+
+
+def jittered(arrivals: Sequence[Arrival], dice: Dice, jitter_s: float) -> list[Arrival]:
+    """Another path: arrivals displaced evenly by up to ± `jitter_s` seconds, never before 0.
+
+    Tasks of one moment and key are one batch and move together.
+    """
+    if jitter_s <= 0.0:
+        return list(arrivals)
+    shifts: dict[tuple[float, str], float] = {}
+    moved: list[Arrival] = []
+    for arrival in arrivals:
+        batch = arrival.submit_s, arrival.key
+        if batch not in shifts:
+            shifts[batch] = dice.uniform(-jitter_s, jitter_s)
+        moved.append(replace(arrival, submit_s=max(0.0, arrival.submit_s + shifts[batch])))
+    return sorted(moved, key=lambda arrival: arrival.submit_s)
+
+
+def busy_hour_load(spans: Iterable[tuple[float, float]], until_s: float) -> float:
+    """Bots that are occupied on average in the busy hour, from (begin, end) of occupations, up to `until_s`."""
+    hours = [0.0] * (int(until_s // HOUR_S) + 1)
+    for begin_s, end_s in spans:
+        at_s = begin_s
+        while at_s < end_s and at_s // HOUR_S < len(hours):
+            hour = int(at_s // HOUR_S)
+            next_s = min(end_s, (hour + 1) * HOUR_S)
+            hours[hour] += next_s - at_s
+            at_s = next_s
+    return sorted(hours)[min(len(hours) - 1, int(BUSY_HOUR * len(hours)))] / HOUR_S

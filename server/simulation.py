@@ -1,0 +1,210 @@
+"""`python main.py simulate`: replays a trace under the server's policy and its baselines, and compares them.
+
+Here are the edges of the simulator: files, seeds, the screen. All that decides is in `server/policy/simulate`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from server.config import PoolConfig
+from server.policy.model import Thresholds
+from server.policy.simulate import chart, replay, report, trace
+from server.policy.simulate.options import REAL_FAILURES, REAL_HEAR_S, REAL_LIVES_S, Options
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """What is replayed: the policies, how often, and how arrivals differ between replicas."""
+
+    policies: Sequence[str] = replay.POLICIES
+    replicas: int = 5
+    jitter_s: float = 60.0
+    seed: int = 1
+
+
+def load(path: Path) -> list[trace.Arrival]:
+    """Arrivals of a trace file, gzip'd or plain CSV.
+
+    Raises:
+        trace.BadTrace: it is not in the common form, or empty.
+        OSError: it cannot be read.
+    """
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
+                found = trace.read(lines)
+        else:
+            with path.open(encoding="utf-8", newline="") as lines:
+                found = trace.read(lines)
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+        raise trace.BadTrace(f"not a gzip'd CSV: {error}") from error
+    if not found:
+        raise trace.BadTrace("it has no arrivals")
+    return found
+
+
+def thresholds() -> Thresholds:
+    """The settings of a pool by default, live."""
+    return replace(PoolConfig().thresholds(), mode="live")
+
+
+def run(
+    arrivals: Sequence[trace.Arrival],
+    options: Options,
+    study: Study,
+    settings: Thresholds,
+    tell: Callable[[str], None] = lambda text: None,
+) -> dict[str, list[replay.Path]]:
+    """All policies on the same replicas, in the order of the study."""
+    paths: dict[str, list[replay.Path]] = {name: [] for name in study.policies}
+    for number in range(study.replicas):
+        seed = 1000 * study.seed + number
+        path = trace.jittered(arrivals, random.Random(seed), study.jitter_s)
+        for name in study.policies:
+            tell(f"replica {number + 1} of {study.replicas}: {name}")
+            paths[name].append(replay.replay(name, path, options, random.Random(seed + 500), settings))
+    return paths
+
+
+def answer(name: str, options: Options, paths: dict[str, list[replay.Path]]) -> dict[str, Any]:
+    """The comparison as plain JSON values."""
+    return {
+        "trace": name,
+        "bots": options.bots,
+        "cold_s": options.cold_s,
+        "slots": options.slots,
+        "ideal": options.ideal,
+        "policies": report.figures(paths),
+    }
+
+
+COLUMNS = ["policy", "mean", "p50", "p95", "p99", "queue_p99", "warm", "of_ceiling"]
+COLUMNS += ["prewarms", "used", "stale", "saved_h", "spent_h"]
+
+
+def _rows(answered: dict[str, Any]) -> Iterator[list[str]]:
+    """The comparison in words; times in seconds, what was saved and spent in hours of all tasks and bots."""
+    for name, row in answered["policies"].items():
+        share, saved = row["ceiling_share"], row["saved_s"]
+        yield [
+            name,
+            *(f"{row[key]:.1f}" for key in ("mean_s", "p50_s", "p95_s", "p99_s", "queue_p99_s")),
+            f"{row['warm_rate']:.0%}",
+            "" if share is None else f"{share:.0%}",
+            *(f"{row[key]:.0f}" for key in ("prewarms", "used", "stale")),
+            "" if saved is None else f"{saved / 3600:.1f}",
+            f"{row['background_s'] / 3600:.1f}",
+        ]
+
+
+def _show(title: str, answered: dict[str, Any]) -> None:
+    """A table on a terminal, lines with tabs in a pipe."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    if not sys.stdout.isatty():
+        for row in [COLUMNS, *_rows(answered)]:
+            click.echo("\t".join(row))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for name in COLUMNS:
+        table.add_column(name.replace("_", " "), justify="left" if name == "policy" else "right")
+    for row in _rows(answered):
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+
+
+def _plots(folder: Path, name: str, paths: dict[str, list[replay.Path]]) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    first = {policy: found[0] for policy, found in paths.items()}
+    written = []
+    for kind, picture in (("distribution", chart.distribution), ("timeline", chart.timeline)):
+        file = folder / f"{name}-{kind}.svg"
+        file.write_text(picture(first, f"{name}: {kind} of overhead"), encoding="utf-8")
+        written.append(file)
+    return written
+
+
+def _names(_context: click.Context, _parameter: click.Parameter, given: str) -> list[str]:
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    unknown = [name for name in names if name not in replay.POLICIES]
+    if unknown or not names:
+        raise click.BadParameter(f"choose among {', '.join(replay.POLICIES)}")
+    return names
+
+
+@click.command()
+@click.argument("file", metavar="TRACE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--bots", default=AUTO, show_default=True, help="How many bots; auto sizes the fleet by --utilization.")
+@click.option("--utilization", type=click.FloatRange(0.01, 0.99), default=0.6, show_default=True, help="Busy hour.")
+@click.option("--cold-s", type=click.FloatRange(0.1), default=60.0, show_default=True, help="A cold start.")
+@click.option("--warm-s", type=click.FloatRange(0.0), default=2.0, show_default=True, help="A warm start.")
+@click.option("--slots", type=click.IntRange(1, 100), default=1, show_default=True, help="States per bot.")
+@click.option("--replicas", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option("--jitter-s", type=click.FloatRange(0.0), default=60.0, show_default=True, help="Of arrivals, ±.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--policies", default=",".join(replay.POLICIES), show_default=True, callback=_names)
+@click.option("--first-days", type=click.FloatRange(0.01), help="Only the beginning of the trace.")
+@click.option("--ideal", is_flag=True, help="Everybody hears at once, nothing fails.")
+@click.option("--sleeping-polls", is_flag=True, help="Bots sleep between polls, as bots that are not ours do.")
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for plots (SVG).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def simulate(file: Path, bots: str, utilization: float, policies: list[str], as_json: bool, **given: Any) -> None:
+    """Replays TRACE (gzip'd CSV) in virtual time under the server's policy and its baselines."""
+    try:
+        arrivals = load(file)
+    except trace.BadTrace as error:
+        raise click.ClickException(f"{file}: {error}") from error
+    if given["first_days"]:
+        arrivals = [arrival for arrival in arrivals if arrival.submit_s < given["first_days"] * 86_400]
+    study = Study(policies, given["replicas"], given["jitter_s"], given["seed"])
+    options = _options(given)
+    size = _size(bots, arrivals, options, study.seed, utilization)
+    options = replace(options, bots=size)
+    if not given["ideal"]:
+        options = replace(options, bot_lives_s=REAL_LIVES_S, prewarm_failures=REAL_FAILURES)
+    paths = run(arrivals, options, study, thresholds(), _teller())
+    name = file.name.removesuffix(".gz").removesuffix(".csv")
+    answered = answer(name, options, paths)
+    for written in _plots(given["plots"], name, paths) if given["plots"] else ():
+        click.echo(f"wrote {written}", err=True)
+    if as_json:
+        click.echo(json.dumps(answered, indent=2))
+    else:
+        world = "in an ideal world" if options.ideal else "with delays and failures"
+        fleet = f"{size} bots with {options.slots} states each, cold start {options.cold_s:g} s"
+        _show(f"{name}: {fleet}, {world}.", answered)
+
+
+def _size(bots: str, arrivals: Sequence[trace.Arrival], options: Options, seed: int, utilization: float) -> int:
+    if bots == AUTO:
+        return replay.fleet_size(arrivals, options, random.Random(seed), utilization)
+    if bots.isdigit() and int(bots) > 0:
+        return int(bots)
+    raise click.BadParameter("a number of bots, or auto", param_hint="--bots")
+
+
+def _teller() -> Callable[[str], None]:
+    """Progress, where somebody watches."""
+    return (lambda text: click.echo(text, err=True)) if sys.stderr.isatty() else (lambda text: None)
+
+
+def _options(given: dict[str, Any]) -> Options:
+    """The costs and delays; failures come in after the fleet is sized."""
+    options = Options(1, cold_s=given["cold_s"], warm_s=given["warm_s"], slots=given["slots"])
+    if given["ideal"]:
+        return options
+    return replace(options, hear_s=REAL_HEAR_S, sleeping_polls=given["sleeping_polls"])

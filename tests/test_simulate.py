@@ -1,0 +1,201 @@
+"""Traces in, comparisons out: reading, sizing, figures, pictures, the two commands."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+import main
+from client.cli import cli
+from server.policy.growth import growth_p90
+from server.policy.simulate import chart, report, trace
+from server.policy.simulate.forecast import DECAYS, Forecast, erlang_excess
+from server.policy.simulate.growing import Growing
+from server.policy.simulate.options import Options
+from server.policy.simulate.replay import fleet_size, replay
+from server.policy.simulate.restock import base_stock
+from server.policy.value import Curve, Needs
+from tests.simulate_world import arrivals, poisson
+
+
+@pytest.mark.parametrize(
+    ("key", "parts"),
+    [("src:3", ("src", "3")), ("a:b@7", ("a:b", "7")), ("plain", ("plain", "")), (":odd", (":odd", ""))],
+)
+def test_a_key_names_a_family_and_perhaps_its_generation(key, parts):
+    assert trace.split_key(key) == parts
+
+
+def test_a_trace_may_leave_pool_and_priority_empty_and_is_sorted():
+    read = trace.read(["submit_s,duration_s,key,pool,priority\n", "5,1,b,,\n", "0,2,a,p,30\n"])
+    assert [(a.submit_s, a.key, a.priority) for a in read] == [(0.0, "a", 30), (5.0, "b", trace.NO_PRIORITY)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["submit_s,key\n"], "duration_s"),
+        (["submit_s,duration_s,key\n", "0,x,a\n"], "line 2"),
+        (["submit_s,duration_s,key\n", "0,1,a\n", "-1,1,a\n"], "line 3"),
+        (["submit_s,duration_s,key\n", "nan,1,a\n"], "line 2"),
+        (["submit_s,duration_s,key\n", "0,1,\n"], "line 2"),
+    ],
+)
+def test_a_wrong_trace_says_which_line_is_wrong(lines, words):
+    with pytest.raises(trace.BadTrace, match=words):
+        trace.read(lines)
+
+
+def test_jitter_displaces_batches_as_a_whole_and_never_before_the_beginning():
+    tasks = arrivals((0, 1, "a"), (0, 1, "a"), (500, 1, "a"), (500, 1, "b"))
+    moved = trace.jittered(tasks, random.Random(1), 60.0)
+    at = [a.submit_s for a in moved]
+    assert at[0] == at[1] >= 0.0
+    assert at[2] != at[3]
+    assert all(440 <= later <= 560 for later in at[2:])
+
+
+def test_the_fleet_is_the_smallest_that_the_busy_hour_fills_to_the_share_that_was_asked_for():
+    tasks = poisson("abc", hours=40, per_h=120, duration_s=200.0)
+    options = Options(bots=1)
+    size = fleet_size(tasks, options, random.Random(1), 0.6)
+    loads = {}
+    for bots in (size - 1, size):
+        path = replay("affinity", tasks, Options(bots=bots), random.Random(1))
+        loads[bots] = trace.busy_hour_load(path.occupied, tasks[-1].submit_s) / bots
+    assert loads[size] <= 0.6 < loads[size - 1]
+
+
+def test_hours_of_occupation_are_split_at_the_hour():
+    assert trace.busy_hour_load([(1800.0, 5400.0)], 7199.0) == pytest.approx(0.5)
+
+
+@given(st.lists(st.integers(0, 40), max_size=120))
+def test_growth_kept_up_step_by_step_is_the_growth_that_the_server_computes(samples):
+    growing = Growing()
+    for sample in samples:
+        growing.add(sample)
+    assert growing.p90 == growth_p90(samples)
+
+
+def test_the_wait_beyond_ones_patience_is_that_of_random_ends():
+    dice = random.Random(1)
+    drawn = [max(0.0, sum(dice.expovariate(0.01) for _ in range(3)) - 200.0) for _ in range(40_000)]
+    assert erlang_excess(3, 0.01, 200.0) == pytest.approx(sum(drawn) / len(drawn), rel=0.05)
+
+
+def test_the_value_of_a_copy_is_the_servers_where_all_scales_count_alike():
+    forecast = Forecast(bots=10, slots=1, cold_s=60.0, warm_s=2.0)
+    for number in range(30):
+        forecast.arrived("a", 20.0 * number)
+    known = forecast.keys["a"]
+    rates = [count * decay for count, decay in zip(known.counts, DECAYS, strict=True)]
+    curve = Curve(Needs(rates, known.duration_s, 2.0, 3600.0, busy=2))
+    for copy in range(1, 6):
+        assert forecast.value("a", copy, 2, 580.0) == pytest.approx(curve.at(copy))
+
+
+def test_a_new_generation_takes_over_most_of_the_demand_of_the_last():
+    forecast = Forecast(bots=10, slots=1, cold_s=60.0, warm_s=2.0)
+    for number in range(50):
+        forecast.arrived("src:1", 30.0 * number)
+    before = list(forecast.keys["src:1"].decay(1500.0))
+    forecast.arrived("src:2", 1500.0)
+    assert forecast.keys["src:2"].counts == pytest.approx([0.8 * count + 1.0 for count in before])
+    assert forecast.keys["src:1"].counts == pytest.approx([0.2 * count for count in before])
+
+
+def test_base_stock_covers_the_median_of_demand():
+    assert [base_stock(mean, 0.5) for mean in (0.1, 1.0, 5.0)] == [0, 1, 5]
+
+
+def compared():
+    tasks = poisson("abcdef", hours=10, per_h=60)
+    options = Options(bots=6)
+    names = ("none", "affinity", "off", "ceiling")
+    return {name: [replay(name, tasks, options, random.Random(3))] for name in names}
+
+
+def test_figures_compare_with_affinity_the_ceiling_and_the_dispatch_alone():
+    found = report.figures(compared())
+    assert found["affinity"]["ceiling_share"] == 0.0
+    assert found["ceiling"]["ceiling_share"] == 1.0
+    assert found["off"]["saved_s"] == 0.0
+    assert found["none"]["saved_s"] < 0.0
+    assert found["off"]["p50_s"] <= found["off"]["p95_s"] <= found["off"]["p99_s"]
+    assert report.figures({"none": compared()["none"]})["none"]["saved_s"] is None
+
+
+def test_pictures_are_well_formed_and_name_every_policy():
+    first = {name: paths[0] for name, paths in compared().items()}
+    for picture in (chart.distribution(first, "a < b"), chart.timeline(first, "a < b")):
+        root = ElementTree.fromstring(picture)
+        words = [element.text for element in root.iter() if element.text]
+        assert {"a < b", *first} <= set(words)
+        assert "nan" not in picture
+
+
+@pytest.fixture
+def trace_file(tmp_path):
+    file = tmp_path / "small.csv.gz"
+    with gzip.open(file, "wt") as out:
+        out.write("submit_s,duration_s,key,pool,priority\n")
+        for a in poisson(["src:1", "b"], hours=3, per_h=40):
+            out.write(f"{a.submit_s:.1f},{a.duration_s:.1f},{a.key},,\n")
+    return file
+
+
+def test_the_command_compares_all_policies_and_sizes_the_fleet(trace_file, tmp_path):
+    told = CliRunner().invoke(
+        main.cli, ["simulate", str(trace_file), "--replicas", "2", "--json", "--plots", str(tmp_path / "plots")]
+    )
+    assert told.exit_code == 0, told.output
+    answer = json.loads(told.stdout)
+    assert answer["trace"] == "small"
+    assert answer["bots"] >= 1
+    assert not answer["ideal"]
+    assert list(answer["policies"]) == ["none", "affinity", "off", "ewma", "histogram", "pilotlight", "ceiling"]
+    wanted = "mean_s p50_s p95_s p99_s queue_p99_s warm_rate ceiling_share background_s saved_s"
+    wanted += " prewarms used stale preempted"
+    assert all(set(wanted.split()) <= set(row) for row in answer["policies"].values())
+    assert len(list((tmp_path / "plots").glob("small-*.svg"))) == 2
+
+
+def test_the_command_prints_a_line_per_policy(trace_file):
+    told = CliRunner().invoke(
+        main.cli, ["simulate", str(trace_file), "--bots", "3", "--ideal", "--replicas", "1", "--policies", "none,off"]
+    )
+    assert [line.split("\t")[0] for line in told.stdout.splitlines()] == ["policy", "none", "off"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [(["--bots", "many"], "a number of bots"), (["--policies", "magic"], "choose among")]
+)
+def test_the_command_refuses_what_it_cannot_do(trace_file, options, words):
+    told = CliRunner().invoke(main.cli, ["simulate", str(trace_file), *options])
+    assert told.exit_code == 2
+    assert words in told.output
+
+
+def test_the_command_says_what_is_wrong_with_a_file(tmp_path):
+    file = tmp_path / "x.csv.gz"
+    file.write_bytes(b"no gzip")
+    told = CliRunner().invoke(main.cli, ["simulate", str(file)])
+    assert told.exit_code == 1
+    assert "not a gzip'd CSV" in told.output
+
+
+@pytest.mark.processes
+def test_the_client_runs_the_same_command(trace_file, capfd):
+    told = CliRunner().invoke(
+        cli, ["simulate", str(trace_file), "--bots", "3", "--replicas", "1", "--policies", "off", "--json"]
+    )
+    assert told.exit_code == 0
+    assert json.loads(capfd.readouterr().out)["bots"] == 3
