@@ -27,7 +27,7 @@ MOST_NEAREST = 3
 
 def fleet(service: Service, pool: str | None = None) -> dict[str, Any]:
     """Pools with their gates and stock, and bots with what they hold and do."""
-    pools = [pool] if pool is not None else service.view.pools()
+    pools = [name for name in service.view.pools() if pool in (None, name)]
     bots = service.view.bots(pool)
     return {
         "view_age_s": service.view.age_s(),

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from server.config import PoolConfig
     from server.service import Service
 
+BOT_LEFT = frozenset({Event.HANDSHAKE, Event.DEATH, Event.POLL_BACK})
+HANDED_BACK = "handed back"
+"""How the message of a task_error begins by which our bot gives a run back because it has to leave."""
 QUIET_MARGIN_S = 20.0
 """Keep-alive of a runner (10 s) plus time for its last update to arrive (10 s); the task's grace comes on top."""
 
@@ -90,7 +93,7 @@ def transition(service: Service, touched: Touched, event: Event, *, reason: str 
     touched.put(result)
     touched.outcome = outcome
     _apply_to_queue(touched, to_queue, now_s)
-    _apply_to_bot(service, touched, row, outcome, reason, now_s)
+    _apply_to_bot(service, touched, row, event, outcome, reason)
     return row
 
 
@@ -175,8 +178,8 @@ def _apply_to_queue(touched: Touched, effect: OnQueue, now_s: float) -> None:
     touched.put(queue)
 
 
-def _apply_to_bot(service: Service, touched: Touched, row: Row, outcome: str, reason: str, now_s: float) -> None:
-    bot, result = touched.bot, touched.result
+def _apply_to_bot(service: Service, touched: Touched, row: Row, event: Event, outcome: str, reason: str) -> None:
+    bot, result, now_s = touched.bot, touched.result, service.clock.now_s()
     if bot is None or row.bot in (OnBot.KEEP, OnBot.HOLD):
         return
     held = bot.held
@@ -191,16 +194,20 @@ def _apply_to_bot(service: Service, touched: Touched, row: Row, outcome: str, re
             bot.quiet_until_s = now_s + QUIET_MARGIN_S + result.grace_period_s
             bot.quiet_n = held["n"]
         config = service.config.pool(result.pool)
-        _learn_from_end(config, touched, outcome, reason, now_s)
+        bot_left = event in BOT_LEFT or reason.startswith(HANDED_BACK)
+        _learn_from_end(config, touched, outcome, bot_left, now_s)
         bot_warmth.on_release(bot, result, held, outcome, now_s, service.view.specs())
     bot.changed_s = newer(bot.changed_s, now_s)
     touched.put(bot)
 
 
-def _learn_from_end(config: PoolConfig, touched: Touched, outcome: str, reason: str, now_s: float) -> None:
-    """Back-off and breaker of a spec whose run failed; quarantine of a bot that fails task after task."""
+def _learn_from_end(config: PoolConfig, touched: Touched, outcome: str, bot_left: bool, now_s: float) -> None:
+    """Back-off and breaker of a spec whose run failed; quarantine of a bot that fails task after task.
+
+    A bot that left in the middle says nothing of the spec.
+    """
     bot, result = touched.bot, touched.result
-    if not outcome or not result.started_s:
+    if not outcome or not result.started_s or (result.purpose and bot_left):
         return
     ran_s = now_s - result.started_s
     failed = outcome in (task.TIMED_OUT, task.BOT_DIED, task.CLIENT_ERROR) or (

@@ -131,3 +131,9 @@ def test_only_the_first_use_of_a_prewarm_counts_as_saved(world: LifeWorld) -> No
     row = fleet_report.ledger(world.p1)["specs"][0]
     assert (row["used"], row["warm_starts"]) == (1, 2)
     assert row["saved_s"] == pytest.approx(198, abs=1)
+
+
+def test_asking_for_an_unknown_pool_makes_none(world: LifeWorld) -> None:
+    Machine(world).handshake()
+    assert fleet_report.fleet(world.p1, "nowhere")["pools"] == []
+    assert [pool["pool"] for pool in fleet_report.fleet(world.p1)["pools"]] == [POOL]
