@@ -65,7 +65,15 @@ def start(visit: Visit) -> Response:
     address = visit.service.settings.public_url or visit.asked.url_root.rstrip("/")
     specs = sorted(visit.service.view.specs())
     bots = len(visit.service.view.bots())
-    return visit.render("start.html", address=address, specs=specs, bots=bots, store=visit.service.settings.store_url)
+    settings = visit.service.settings
+    return visit.render(
+        "start.html",
+        address=address,
+        specs=specs,
+        bots=bots,
+        store=settings.store_url,
+        secret=bool(settings.bot_secret),
+    )
 
 
 def _for_script(value: Any) -> str:

@@ -19,7 +19,7 @@ ADMIN_TOKEN, CLIENT_TOKEN = "admin-token-0123456789", "client-token-0123456789"
 BOT_SECRET = "bot-secret-0123456789"
 TOKENS = f"{ADMIN_TOKEN} mira@example.com admin\n{CLIENT_TOKEN} service:ci client\n"
 KILLED_AFTER_S = 3.0
-"""App Engine kills an instance so long after it told it to end."""
+"""An instance that is told to end must be gone so soon: what is not is killed."""
 
 
 def described() -> dict[str, Any]:
@@ -27,12 +27,15 @@ def described() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "app.yaml").read_text())
 
 
+def would_upload(folder: Path) -> list[str]:
+    """The files of a folder that `gcloud app deploy` uploads."""
+    command = ["gcloud", "meta", "list-files-for-upload", str(folder)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
 def upload(folder: Path) -> Path:
     """Copies what `gcloud app deploy` would upload, and adds the two secret files, which the repository has not."""
-    listed = subprocess.run(
-        ["gcloud", "meta", "list-files-for-upload", str(ROOT)], check=True, capture_output=True, text=True
-    )
-    for name in listed.stdout.splitlines():
+    for name in would_upload(ROOT):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
 import time
 import urllib.request
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from client.api import Api, ApiError, is_final, state_name
 from server.proto import swarming_pb2 as swarming
+from server.records import Record
+from server.store.client import Store
 from tests.app_engine.browser import Browser
 from tests.app_engine.conftest import POOL, App, wait_for
-from tests.app_engine.deployment import BOT_SECRET, CLIENT_TOKEN, KILLED_AFTER_S, Instance
+from tests.app_engine.deployment import BOT_SECRET, CLIENT_TOKEN, KILLED_AFTER_S, Instance, would_upload
 from tests.app_engine.google_side import CALLER, call, cron, cron_urls
+from tests.server_process import ROOT
 
 pytestmark = [pytest.mark.emulator, pytest.mark.processes]
 
@@ -71,6 +79,11 @@ def run_of(answer: dict[str, Any]) -> str:
     return f"{answer['manifest']['task_id'][:-1]}0" if answer["cmd"] == "run" else ""
 
 
+def https(url: str) -> str:
+    """The address as callers of the front end know it."""
+    return url.replace("http:", "https:")
+
+
 # ---- what was uploaded, and who may come in
 
 
@@ -92,6 +105,29 @@ def test_nothing_is_written_beside_the_uploaded_files(app: App) -> None:
 def test_nothing_is_uploaded_but_what_the_server_needs(app: App) -> None:
     folders = {path.name for path in app.files.iterdir() if path.is_dir()}
     assert folders == {"bot", "handlers", "secrets", "server", "static", "templates"}
+
+
+def test_the_secret_files_are_uploaded_though_git_ignores_them(tmp_path: Path) -> None:
+    for name in (".gcloudignore", ".gitignore"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "tokens").touch()
+    assert "secrets/tokens" in would_upload(tmp_path)
+
+
+def test_what_is_uploaded_needs_nothing_else_of_the_repository(app: App) -> None:
+    code = """
+import sys
+root, files = sys.argv[1:]
+sys.path[:] = [files] + [path for path in sys.path if path not in ("", root, files)]
+import main, handlers.ui, server.assembly, server.serving
+print([name for name, module in sys.modules.items()
+       if (getattr(module, "__file__", None) or "").startswith(root + "/") and ".pilot/" not in module.__file__])
+"""
+    ran = subprocess.run(
+        [sys.executable, "-B", "-c", code, str(ROOT), str(app.files)], capture_output=True, text=True, cwd=app.files
+    )
+    assert ran.stdout == "[]\n", ran.stderr
 
 
 def test_strangers_stay_out(app: App) -> None:
@@ -119,7 +155,9 @@ def test_bots_are_told_the_https_address_that_the_front_end_answers_on(app: App)
     request = urllib.request.Request(f"{app.front.url}/bootstrap", headers={"Authorization": f"Bearer {BOT_SECRET}"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         script = answer.read().decode()
-    assert f'SERVER = "{app.front.url.replace("http:", "https:")}"' in script
+    assert f'SERVER = "{https(app.front.url)}"' in script
+    said = app.browser.get(f"{app.front.url}/start").text
+    assert f'curl -sSf -H "Authorization: Bearer $PILOTLIGHT_BOT_SECRET" {https(app.front.url)}/bootstrap' in said
 
 
 def test_the_cookie_of_the_pages_goes_over_https_alone(app: App) -> None:
@@ -268,3 +306,20 @@ def test_an_instance_that_is_taken_away_ends_in_time_and_its_bot_loses_nothing(a
     assert starts.count(running[:-1]) == 1
     for instance in app.instances:
         assert "Traceback" not in instance.said()
+
+
+# ---- what the operator was told
+
+
+def test_every_kind_of_record_that_expires_has_its_ttl_policy_in_the_docs(app: App) -> None:
+    """After all that happened above."""
+    kinds = re.search(r"for kind in (.*); do", (ROOT / "docs" / "deploy.md").read_text())[1].split()
+    store = Store.open(f"datastore:{app.project}")
+    expiring = set()
+    with store.context():
+        for kind in Record.__subclasses__():
+            if any(record.expire_at for record in kind.query().fetch()):
+                expiring.add(kind.__name__)
+    store.close()
+    assert expiring <= set(kinds)
+    assert {"Bot", "TaskResult", "ProcessPage"} <= expiring
