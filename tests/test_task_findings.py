@@ -248,7 +248,7 @@ def test_a_task_that_one_bot_could_not_take_is_not_forgotten(world: LifeWorld, b
 # ---- what is booked is booked once
 
 
-def test_a_start_that_is_repeated_counts_once_also_when_the_run_is_being_stopped(world: LifeWorld, bot: Machine) -> None:
+def test_a_repeated_start_counts_once_also_when_the_run_is_being_stopped(world: LifeWorld, bot: Machine) -> None:
     world.prewarming()
     task = world.new_task(caches=["src"])
     run = bot.takes(task)
