@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 DEFAULT_GRACE_S = 30.0
+DEFAULT_KEEP_ALIVE_S = 10.0
 
 
 class BadManifest(Exception):
@@ -37,6 +38,7 @@ class Manifest:
     io_timeout_s: float
     grace_s: float
     purpose: str  # "" for a real task, else why it runs in the background
+    keep_alive_s: float = DEFAULT_KEEP_ALIVE_S  # longest silence towards the server
     claim_no: int | None = None  # the server's number of this claim, if it says so; for the journal
 
     @property
@@ -66,6 +68,7 @@ def parse(raw: Mapping[str, Any]) -> Manifest:
         io_timeout_s=_seconds(raw, "io_timeout", 0.0),
         grace_s=_seconds(raw, "grace_period", DEFAULT_GRACE_S),
         purpose=_string(raw.get("purpose") or "", "purpose"),
+        keep_alive_s=_seconds(raw, "pilotlight_keep_alive_s", DEFAULT_KEEP_ALIVE_S) or DEFAULT_KEEP_ALIVE_S,
         claim_no=raw["pilotlight_claim"] if isinstance(raw.get("pilotlight_claim"), int) else None,
     )
 

@@ -52,7 +52,9 @@ class TaskRun:
         self._buffer = OutputBuffer()
         events = context.control.new_events()
         self._events = events
-        self._sender = UpdateSender(self._send, self._buffer, events, manifest.background, context.api.close)
+        self._sender = UpdateSender(
+            self._send, self._buffer, events, manifest.background, manifest.keep_alive_s, context.api.close
+        )
         self._stats: dict[str, Any] = {}
         self.trouble = ""  # why this machine should run nothing more
 

@@ -17,7 +17,6 @@ COALESCE_S = 0.25
 EARLY_S = 60.0
 EARLY_FLUSH_S = 1.0
 FLUSH_S = 4.0
-KEEP_ALIVE_S = 10.0
 BACKGROUND_S = 1.0
 
 
@@ -26,17 +25,19 @@ class Cadence:
     """When the next packet is due; all times monotonic seconds.
 
     Somebody may watch the beginning of a run, so output flows every second then, and every four seconds later. A run
-    in the background speaks every second, since the answer may tell it to make room.
+    in the background speaks every second, since the answer may tell it to make room. One that says nothing speaks
+    every `keep_alive_s`, since the answer may tell it to stop.
     """
 
     background: bool
     started_s: float
+    keep_alive_s: float
 
     def due_s(self, last_packet_s: float, last_output_s: float, pending_since_s: float | None) -> float:
         """Time of the next packet, given the last one, the last one with output, and the oldest byte that waits."""
         if self.background:
             return last_packet_s + BACKGROUND_S
-        due_s = last_packet_s + KEEP_ALIVE_S
+        due_s = last_packet_s + self.keep_alive_s
         if pending_since_s is None:
             return due_s
         early = pending_since_s - self.started_s < EARLY_S
@@ -53,6 +54,7 @@ class UpdateSender:
         buffer: OutputBuffer,
         events: queue.SimpleQueue[Event],
         background: bool,
+        keep_alive_s: float,
         close: Callable[[], None],
     ) -> None:
         """Args:
@@ -60,12 +62,13 @@ class UpdateSender:
         buffer: where the output comes from.
         events: where the server's wish to stop, and a failure, are told.
         background: whether real work may preempt the run.
+        keep_alive_s: longest silence.
         close: called in the sending thread when it ends.
         """
         self.must_stop = False
         self.failure: CallFailed | None = None
         self._send, self._buffer, self._events = send, buffer, events
-        self._cadence = Cadence(background, time.monotonic())
+        self._cadence = Cadence(background, time.monotonic(), keep_alive_s)
         self._finishing = False
         self._close = close
         self._thread = threading.Thread(target=self._run, name="update-sender", daemon=True)

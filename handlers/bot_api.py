@@ -124,7 +124,9 @@ class BotCalls:
             return {"cmd": "sleep", "duration": service.rng.uniform(5.0, 15.0)}
         reply: dict[str, Any] = {"session": service.sessions.mint(answer.token)}
         if answer.delivery is not None:
-            reply |= {"cmd": "run", "manifest": manifest.manifest(answer.delivery, report.bot_id, principal.identity)}
+            keep_alive_s = service.config.pool(report.pool).keep_alive_s
+            rendered = manifest.manifest(answer.delivery, report.bot_id, principal.identity, keep_alive_s)
+            reply |= {"cmd": "run", "manifest": rendered}
         else:
             reply |= {
                 "cmd": "sleep",

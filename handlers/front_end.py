@@ -18,7 +18,7 @@ SCHEME_HEADER, ADDRESS_HEADER = "HTTP_X_FORWARDED_PROTO", "HTTP_X_APPENGINE_USER
 
 def init_app(app: Flask) -> None:
     """Has requests carry the scheme and the address of the caller. Only behind App Engine's front end."""
-    app.wsgi_app = _as_it_was_asked(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = _as_it_was_asked(app.wsgi_app)  # type: ignore[method-assign, assignment]
 
 
 def _as_it_was_asked(inner: Wsgi) -> Wsgi:

@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from server.task_scheduler import Delivery
 
 
-def manifest(delivery: Delivery, bot_id: str, authenticated_as: str) -> dict[str, Any]:
-    """What the bot needs to run a task. `purpose` is ours: our bot reports background runs every second."""
+def manifest(delivery: Delivery, bot_id: str, authenticated_as: str, keep_alive_s: float) -> dict[str, Any]:
+    """What the bot needs to run a task.
+
+    For our own bot alone are `purpose` (it reports background runs every second) and what begins with `pilotlight_`;
+    `keep_alive_s` is how long it may be silent within a run.
+    """
     properties = delivery.slice["properties"]
     return {
         "task_id": run_id(delivery.task_id),
@@ -37,4 +41,5 @@ def manifest(delivery: Delivery, bot_id: str, authenticated_as: str) -> dict[str
         "host": "",
         "purpose": delivery.purpose,
         "pilotlight_claim": delivery.n,
+        "pilotlight_keep_alive_s": keep_alive_s,
     }

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 BOT_LEFT = frozenset({Event.HANDSHAKE, Event.DEATH, Event.POLL_BACK})
 HANDED_BACK = "handed back"
 """How the message of a task_error begins by which our bot gives a run back because it has to leave."""
-QUIET_MARGIN_S = 20.0
-"""Keep-alive of a runner (10 s) plus time for its last update to arrive (10 s); the task's grace comes on top."""
+FOREIGN_KEEP_ALIVE_S = 10.0
+"""Longest silence of a bot that does not take it from the config."""
+ARRIVAL_S = 10.0
+"""Time for a runner's last update to arrive; its keep-alive and the task's grace come on top."""
 
 
 @dataclass
@@ -185,15 +187,16 @@ def _apply_to_bot(service: Service, touched: Touched, row: Row, event: Event, ou
     held = bot.held
     if not held or held["task"] != result.key.id() or held["n"] != (result.claim or held)["n"]:
         return
+    config = service.config.pool(result.pool)
     if row.bot is OnBot.STOP:
         bot.held = {**held, "stop": result.stop}
     else:
         bot.held = None
         bot.idle_since_s = now_s
         if row.bot is OnBot.RELEASE_QUIET:
-            bot.quiet_until_s = now_s + QUIET_MARGIN_S + result.grace_period_s
+            silence_s = max(FOREIGN_KEEP_ALIVE_S, config.keep_alive_s)
+            bot.quiet_until_s = now_s + silence_s + result.grace_period_s + ARRIVAL_S
             bot.quiet_n = held["n"]
-        config = service.config.pool(result.pool)
         bot_left = event in BOT_LEFT or reason.startswith(HANDED_BACK)
         _learn_from_end(config, touched, outcome, bot_left, now_s)
         bot_warmth.on_release(bot, result, held, outcome, now_s, service.view.specs())

@@ -25,6 +25,11 @@ def test_a_manifest_says_whether_real_work_may_preempt_it() -> None:
     assert manifest.parse(raw_manifest(purpose="on_demand")).background
 
 
+def test_the_server_may_say_how_long_a_run_may_be_silent() -> None:
+    assert manifest.parse(raw_manifest(pilotlight_keep_alive_s=2.5)).keep_alive_s == 2.5
+    assert manifest.parse(raw_manifest()).keep_alive_s == 10
+
+
 def test_limits_that_are_missing_mean_none() -> None:
     parsed = manifest.parse({"task_id": "a1", "command": ["x"]})
     assert (parsed.hard_timeout_s, parsed.io_timeout_s, parsed.grace_s) == (0, 0, 30)
