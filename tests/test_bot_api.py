@@ -1,4 +1,4 @@
-"""The bot API as a real Swarming bot uses it, replayed from recordings; and what it answers to nonsense."""
+"""What the bot API answers to nonsense, to strangers, to plain bots, and without a store."""
 
 from __future__ import annotations
 
@@ -11,28 +11,10 @@ import pytest
 from webtest import TestApp
 
 import main
-from server import errors, task_output
-from tests.bot_recordings import FOLDER, Replay
+from server import errors
 from tests.life_world import LifeWorld
 
 API = "/swarming/api/v1/bot"
-OUTCOMES: dict[str, tuple[str, int | None]] = {
-    "task_success": ("COMPLETED", 0),
-    "task_exit_code_3": ("COMPLETED", 3),
-    "task_named_cache": ("COMPLETED", 0),
-    "task_large_output": ("COMPLETED", 0),
-    "session_token_rotation": ("COMPLETED", 0),
-    "task_hard_timeout": ("TIMED_OUT", -15),
-    "task_hard_timeout_sigkill": ("TIMED_OUT", -9),
-    "task_io_timeout": ("TIMED_OUT", -15),
-    "task_canceled_before_start": ("CANCELED", None),
-    "task_killed": ("KILLED", -15),
-    "task_killed_handles_sigterm": ("KILLED", 7),
-    "task_error_before_start": ("BOT_DIED", None),
-    "task_internal_failure": ("BOT_DIED", None),
-    "sigterm_during_task": ("RUNNING", None),
-}
-WITHOUT_TASK = ("idle_polls", "event_bot_error", "quarantined")
 
 
 @pytest.fixture
@@ -45,47 +27,6 @@ def world(tmp_path: Path) -> Iterator[LifeWorld]:
 @pytest.fixture
 def app(world: LifeWorld) -> TestApp:
     return TestApp(main.create_app(world.p1), extra_environ={"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost"})
-
-
-def test_every_recording_is_replayed() -> None:
-    assert {path.stem for path in FOLDER.glob("*.json")} == {*OUTCOMES, *WITHOUT_TASK}
-
-
-@pytest.mark.parametrize("name", OUTCOMES)
-def test_a_recorded_run_ends_as_it_did(world: LifeWorld, name: str) -> None:
-    replay = Replay(world, name).run()
-    state, exit_code = OUTCOMES[name]
-    result = replay.result()
-    assert (result.state, result.exit_code) == (state, exit_code)
-    assert task_output.read(world.p1, replay.task_id) == replay.output
-
-
-@pytest.mark.parametrize("name", [*OUTCOMES, *WITHOUT_TASK])
-def test_the_bot_is_told_what_it_was_told_then(world: LifeWorld, name: str) -> None:
-    for recorded, ours in Replay(world, name).run().answers:
-        assert ours.get("cmd") == recorded.get("cmd")
-        if ours.get("cmd") == "sleep":
-            assert 0 < ours["duration"] <= 300
-        if "must_stop" in recorded and not ours.get("canceled"):
-            assert ours["must_stop"] == recorded["must_stop"] or not recorded["must_stop"] or ours["ok"]
-        assert "error" not in ours
-
-
-def test_a_killed_run_is_told_to_stop_while_it_runs(world: LifeWorld) -> None:
-    answers = [ours for _, ours in Replay(world, "task_killed").run().answers if "must_stop" in ours]
-    assert [answer["must_stop"] for answer in answers][:2] == [False, True]
-
-
-def test_a_task_canceled_after_its_hand_out_never_starts(world: LifeWorld) -> None:
-    answers = [ours for _, ours in Replay(world, "task_canceled_before_start").run().answers if "must_stop" in ours]
-    assert answers[0]["must_stop"] is True
-
-
-def test_a_bot_that_quarantines_itself_gets_no_task(world: LifeWorld) -> None:
-    replay = Replay(world, "quarantined")
-    world.new_task(dimensions={"pool": "default"})
-    polls = [ours for _, ours in replay.run().answers if "cmd" in ours]
-    assert [answer["cmd"] for answer in polls] == ["sleep", "sleep"]
 
 
 def handshake(app: TestApp, bot_id: str = "b1") -> dict[str, Any]:
