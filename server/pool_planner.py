@@ -91,7 +91,7 @@ class PoolPlanner:
             return
         samples.append(self._view.tasks_in_system(pool))
         self._samples[pool] = (now_s, samples)
-        self._growth[pool] = growth.growth_p90(samples)
+        self._growth[pool] = growth.growth_p90(list(samples))
 
     def _families(self, pool: str) -> list[str]:
         return [family for family, spec in self._view.specs().items() if spec.policy_pool == pool]
