@@ -23,6 +23,8 @@ _SESSION_ID = re.compile(r"[a-z0-9\-_/]{1,50}")
 MOST_CONFLICTS = 3
 """So many of the last sessions that lived on after they were superseded mean two machines with one id (A4). Of the
 last ones: a poll that was delayed over a restart, now and then, makes no second machine."""
+RENEW_S = RETAIN_BOT_S / 4
+"""A bot that never has news is written anew this often, so that its record does not expire under it."""
 KEPT_STATE = (
     "named_caches",
     "disks",
@@ -105,7 +107,8 @@ def merge_report(service: Service, token: Token, report: Report) -> BotEntry:
         )
     entry = service.view.bot(token.bot)
     current = entry is not None and entry.session_id == token.session and entry.policy.alive
-    if entry is not None and current and entry.fingerprint == report.fingerprint():
+    recent = entry is not None and service.clock.now_s() - entry.changed_s < RENEW_S
+    if entry is not None and current and recent and entry.fingerprint == report.fingerprint():
         return entry
 
     def step(touched: Touched) -> bool:
@@ -116,7 +119,7 @@ def merge_report(service: Service, token: Token, report: Report) -> BotEntry:
         if bot.session_id != token.session:
             _mark_alive_after(bot, token.session, now_s, touched)
             return False
-        if bot.fingerprint != report.fingerprint() or not bot.alive:
+        if bot.fingerprint != report.fingerprint() or not bot.alive or now_s - bot.changed_s >= RENEW_S:
             bot.alive = True
             _take_report(service, bot, report, now_s)
             touched.put(bot)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from server import bot_warmth, errors
 from server.policy.dimensions import matches
-from server.records import Record, get_multi, key_of
+from server.records import RETAIN_BOT_S, Record, expiry, get_multi, key_of
 from server.records.bot import Bot
 from server.records.task import OutputPacket, TaskRequest, TaskResult, TaskToRun
 from server.task_life import Event, NoSuchTransition, State
@@ -152,7 +152,7 @@ def offer(service: Service, touched: Touched, token: Token, held: dict[str, Any]
     result.warm_at_start = bot_warmth.at_start(bot, result.wishes)
     result.config_revision = service.config.revision
     bot.claim_no = n
-    bot.alive, bot.last_seen_s = True, now_s
+    bot.alive, bot.last_seen_s, bot.expire_at = True, now_s, expiry(now_s, RETAIN_BOT_S)
     bot.held = {"task": result.key.id(), "n": n, "stop": "", "since_s": now_s, "purpose": result.purpose, **held}
     bot_warmth.on_claim(bot, result, now_s, service.view.specs())
     bot.changed_s = newer(bot.changed_s, now_s)
