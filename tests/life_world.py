@@ -74,11 +74,7 @@ class LifeWorld(server_world.World):
         """A pool that hands out, and one spec in it."""
         if self.p1.config.pool(POOL).mode != "live":
             self.configure(**LIVE)
-        name = family.replace("-", "_")
-        body = specs.body(family=family, pool=POOL, makes__named_cache=name, **changes)
-        body["dimensions"] = {}
-        body["task"]["caches"] = [{"name": name, "path": "src"}]
-        prewarm_spec.create(self.p1, LOCAL_USER, {**body, "expected_per_h": changes.get("expected_per_h", 0)})
+        prewarm_spec.create(self.p1, LOCAL_USER, spec_body(family, **changes))
         self.fresh()
 
     # ---- tasks
@@ -135,6 +131,15 @@ class LifeWorld(server_world.World):
         """What a sweep is told; the service has been up for `up_s`."""
         now_s = self.clock.now_s()
         return Beat(now_s, now_s - 5, now_s - up_s)
+
+
+def spec_body(family: str = FAMILY, **changes: Any) -> dict[str, Any]:
+    """A spec of pool p that fits every bot and fills a named cache of its own."""
+    name = family.replace("-", "_")
+    body = specs.body(family=family, pool=POOL, makes__named_cache=name, **changes)
+    body["dimensions"] = {}
+    body["task"]["caches"] = [{"name": name, "path": "src"}]
+    return body
 
 
 def task_input(**changes: Any) -> NewTask:
