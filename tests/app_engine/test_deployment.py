@@ -64,6 +64,13 @@ def warming(app: App, instance: Instance, family: str) -> set[str]:
     return {bot["id"] for bot in found if bot["status"] == "background" and family in bot["status_text"]}
 
 
+def is_free(app: App, instance: Instance, bot_id: str) -> bool:
+    """Whether one instance knows that a bot is idle, and that no task waits."""
+    seen = app.fleet(instance)
+    idle = next(bot["status"] for bot in seen["bots"] if bot["id"] == bot_id) == "idle"
+    return idle and sum(pool["pending"] for pool in seen["pools"]) == 0
+
+
 def plain_poll(instance: Instance, bot_id: str) -> dict[str, Any]:
     """A poll of a bot of another make, in a pool of its own; each opens a session."""
     body = {"id": bot_id, "dimensions": {"id": [bot_id], "pool": ["lab"]}, "state": {}, "version": "1"}
@@ -184,8 +191,10 @@ def test_a_warm_bot_goes_first_wherever_the_task_came_in(app: App) -> None:
     with app.registered(app.a, "only-b", "touch", "c/made", dimensions="id: bot-b"):
         wait_for(lambda: app.warm(app.a, "only-b") == {"g1": ["bot-b"]}, 20.0, "bot-b is warm, as the other one knows")
         for _ in range(3):
+            wait_for(lambda: is_free(app, app.a, "bot-b"), 5.0, "it is free, and the other instance knows")
             task_id = app.api(app.a).new_task(task("ls", "c", cache="only_b"))
-            assert ended(app.api(app.a), task_id).bot_id == "bot-b"
+            result = ended(app.api(app.a), task_id)
+            assert result.bot_id == "bot-b", json.dumps(app.api(app.a).get(f"/why/tasks/{task_id}").body)
             assert output(app.api(app.b), task_id) == "made\n"
 
 
@@ -223,8 +232,10 @@ def test_a_waiting_task_is_canceled_and_a_running_one_stopped_from_the_other_ins
     assert state_name(a.result(waiting)) == "CANCELED"
     running = a.new_task(task(*LONG, id="bot-b"))
     wait_for(lambda: output(b, running) == "here\n", 20.0, "its output, while it runs")
+    began_s = time.monotonic()
     assert a.cancel(running, kill_running=True).was_running
     assert state_name(ended(b, running)) == "KILLED"
+    assert time.monotonic() - began_s < 6.0, "a silent run hears of it with its next keep-alive, here every second"
     assert output(a, running) == "here\n"
 
 

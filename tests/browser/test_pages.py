@@ -168,6 +168,6 @@ def test_without_scripts_the_switch_and_the_forms_work(browser, site):
     page.wait_for_url("**/switch")
     page.locator("main button.danfill").click()
     page.locator(".notice").first.wait_for()
-    assert "Prewarming was stopped" in page.locator(".notice").first.inner_text()
+    assert "Prewarming is stopped" in page.locator(".notice").first.inner_text()
     context.close()
     site.send("POST", "/api/v1/switch", {"stopped": False})
