@@ -73,7 +73,10 @@ def with_polls(bot: model.Bot, here: SeenPoll, elsewhere: SeenPoll, now_s: float
     recent_s = now_s - pace_s - news_after_s
     if due_s < now_s and last_seen_s >= recent_s and (here == NEVER or elsewhere.at_s >= recent_s):
         due_s = now_s + pace_s
-    return replace(bot, last_seen_s=last_seen_s, next_poll_s=due_s, held_poll=last.held)
+    is_elsewhere = here == NEVER or last is elsewhere
+    return replace(
+        bot, last_seen_s=last_seen_s, next_poll_s=due_s, held_poll=last.held, polls_elsewhere=is_elsewhere
+    )
 
 
 def bot_entry(record: Bot) -> BotEntry:

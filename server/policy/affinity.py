@@ -64,14 +64,14 @@ class _Candidates:
 
     def _by_wish(self) -> dict[Wish, list[Bot]]:
         """Who is warm for what: fresh copies first, then held polls, then where least else is lost, then soonest."""
-        found: dict[Wish, list[tuple[bool, bool, int, float, str]]] = defaultdict(list)
+        found: dict[Wish, list[tuple[bool, bool, int, tuple[int, float], str]]] = defaultdict(list)
         wanted = {family for family, _ in self._fleet.wished}
         for bot in self._fleet.idle:
             for slot_name, slot in bot.slots.items():
                 if slot.family in wanted and slot.phase in HOLDING:
-                    held_late, poll_s, name = self._fleet.poll_order(bot)
+                    rank, poll_s, name = self._fleet.poll_order(bot)
                     others_s = self._stock.bot_worth_s(bot.id) - self._stock.slot_worth_s(bot.id, slot_name)
-                    key = (slot.phase is Phase.STALE, held_late, round(others_s), poll_s, name)
+                    key = (slot.phase is Phase.STALE, rank > 0, round(others_s), (rank, poll_s), name)
                     found[Wish(slot.family, slot.generation)].append(key)
                     if slot.generation:
                         found[Wish(slot.family)].append(key)
@@ -101,7 +101,7 @@ class _Candidates:
         specs = (self._fleet.specs.get(wish.family) for wish in task.wishes)
         return next((spec.slot for spec in specs if spec is not None), "")
 
-    def _loss(self, bot: Bot, slot: str) -> tuple[bool, bool, int, int, tuple[bool, float, str]]:
+    def _loss(self, bot: Bot, slot: str) -> tuple[bool, bool, int, int, tuple[int, float, str]]:
         dirty = any(held.phase is Phase.DIRTY for held in bot.slots.values())
         asked_for = bot.id in self._stock.asked_for
         displaced_s, all_s = self._stock.slot_worth_s(bot.id, slot), self._stock.bot_worth_s(bot.id)

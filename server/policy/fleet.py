@@ -11,6 +11,9 @@ from server.policy.model import Bot, Phase, PoolView, Purpose, Slot, Spec, Wish
 HOLDING = frozenset({Phase.WARM, Phase.STALE})
 """Phases in which an idle bot has the slot's state at hand (a stale one is second-rate, yet at hand)."""
 
+LATE_S = 10.0
+"""A bot whose poll is due for longer may be gone."""
+
 State = tuple[str, str]
 """(family, generation)"""
 
@@ -83,6 +86,15 @@ class Fleet:
         """Those of the bots that satisfy the requirement (one that the view has)."""
         return [bot for bot in bots if self.fits.fits(requirement, bot.id)]
 
-    def poll_order(self, bot: Bot) -> tuple[bool, float, str]:
-        """Sorts bots by how soon they can be told something: held polls first, unknown ones last."""
-        return (not bot.held_poll, bot.next_poll_s or float("inf"), bot.id)
+    def poll_order(self, bot: Bot) -> tuple[int, float, str]:
+        """Sorts bots by how soon the process that plans can tell them something: held polls (0) first.
+
+        Bots that poll another process come later: it plans for them itself, and a hand-out advised here would wait for
+        a poll that comes there. Last come those of which no poll is due, or that are late: they may be gone, and what
+        is meant for them would be made by nobody.
+        """
+        if bot.held_poll:
+            return 0, 0.0, bot.id
+        if bot.next_poll_s < self.view.now_s - LATE_S:
+            return 3, -bot.next_poll_s, bot.id
+        return (2 if bot.polls_elsewhere else 1), bot.next_poll_s, bot.id

@@ -99,7 +99,11 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """A bot as the policy sees it. `next_poll_s`: when it is due to poll, 0 when unknown; `held_poll`: one waits."""
+    """A bot as the policy sees it.
+
+    `next_poll_s`: when it is due to poll, 0 when unknown; `held_poll`: one waits; `polls_elsewhere`: its last poll, as
+    far as is known, was answered by another process than the one that plans.
+    """
 
     id: str
     dimensions: Mapping[str, frozenset[str]]
@@ -113,6 +117,7 @@ class Bot:
     last_seen_s: float = 0.0
     next_poll_s: float = 0.0
     held_poll: bool = False
+    polls_elsewhere: bool = False
     backoff_until_s: Mapping[str, float] = field(default_factory=dict)
     """Per family: no further prewarm of it on this bot before that time (a run of it failed here)."""
 
