@@ -60,6 +60,12 @@ class Crowd:
             run.finish(exit_code)
             self.busy.discard(run.bot.bot_id)
 
+    def leave(self) -> None:
+        """All say that they go, and are counted no more."""
+        for bot in self.bots:
+            fields = {**bot.report(), "event": "bot_shutdown", "message": "Signal was received", "session": bot.token}
+            bot.request("event", fields).send()
+
     def close(self) -> None:
         """Ends the threads."""
         self._pool.shutdown()

@@ -15,7 +15,7 @@ import pytest
 from tests.faults.conftest import StartBot, StartServer
 from tests.faults.fleet import FaultServer, started_twice, starts, state, task, wait_for, wait_for_state
 from tests.faults.proxy import Passing, Proxy
-from tests.faults.stand_in import Run, StandInBot, lines
+from tests.faults.stand_in import StandInBot, lines
 
 pytestmark = pytest.mark.processes
 
@@ -36,11 +36,11 @@ def test_1_the_token_of_the_run_answer_goes_round_and_tells_main_has_the_run_beh
     assert not run.must_stop()
     assert bot.poll(before).send()["cmd"] == "sleep", "a poll from before the run changes nothing"
     run.finish()
-    following = Run(bot, bot.ask())
+    following = bot.wait_for_run()
     assert [state(api, t) for t in (run.task_id, following.task_id)] == ["COMPLETED", "PENDING"]
     assert {run.task_id, following.task_id} == {first, second}
     following.give_back()  # its runner died before it could say anything
-    again = Run(bot, bot.ask())
+    again = bot.wait_for_run()
     assert again.task_id == following.task_id, "a run that main has behind it unstarted is taken back, and given anew"
     assert again.manifest["pilotlight_claim"] > following.manifest["pilotlight_claim"]
     assert again.start()
@@ -79,7 +79,7 @@ def test_2_two_bots_of_one_id_are_found_out_and_no_task_runs_twice(
     tasks = [api.new_task(task("sleep", "0.3", name=f"t{n}", id="twin")) for n in range(12)]
 
     wait_for(lambda: any(bot.quarantined for bot in api.bots()), 40.0, "the two are quarantined")
-    assert "two machines" in str(api.get("/why/bots/twin").body)
+    wait_for(lambda: "two machines" in str(api.get("/why/bots/twin").body), 10.0, "both workers know why")
     time.sleep(1.5)  # what was under way ends
     before = starts([one, two])
     assert started_twice([one, two]) == {}
