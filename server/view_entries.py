@@ -51,6 +51,10 @@ class SeenPoll:
 
 
 NEVER = SeenPoll(0.0, 0.0, False)
+UNKNOWN_PACE_S = 20.0
+"""How soon a bot polls of which no poll is known: the longest for which a poll is held."""
+PLAN_LASTS_S = 3.0
+"""A guess must hold until the plan that is made with it is made anew."""
 
 
 def with_polls(bot: model.Bot, here: SeenPoll, elsewhere: SeenPoll, now_s: float, news_after_s: float) -> model.Bot:
@@ -69,10 +73,10 @@ def with_polls(bot: model.Bot, here: SeenPoll, elsewhere: SeenPoll, now_s: float
     last = here if here.at_s >= elsewhere.at_s else elsewhere
     last_seen_s = max(bot.last_seen_s, last.at_s)
     due_s = max(last.next_s, bot.idle_since_s)  # who ended a run polls at once, whatever it was told before
-    pace_s = max(0.0, last.next_s - last.at_s)
+    pace_s = max(0.0, last.next_s - last.at_s) if last != NEVER else UNKNOWN_PACE_S
     recent_s = now_s - pace_s - news_after_s
     if due_s < now_s and last_seen_s >= recent_s and (here == NEVER or elsewhere.at_s >= recent_s):
-        due_s = now_s + pace_s
+        due_s = now_s + max(pace_s, PLAN_LASTS_S)
     is_elsewhere = here == NEVER or last is elsewhere
     return replace(
         bot, last_seen_s=last_seen_s, next_poll_s=due_s, held_poll=last.held, polls_elsewhere=is_elsewhere

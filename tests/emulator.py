@@ -1,6 +1,6 @@
 """Google's Firestore emulator in Datastore mode, started once per test session where gcloud and Java exist.
 
-Where they do not, tests that need it are skipped, and say so.
+Where they do not, tests that need it are skipped, and say so; in CI they fail if only the emulator is missing.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         try:
             host = stack.enter_context(running(tmp_path_factory.mktemp("emulator")))
         except NotInstalled as error:
+            if os.environ.get("CI"):
+                pytest.fail(f"gcloud and java are here, and the tests need what is missing: {error}")
             pytest.skip(f"SKIPPED: {error}")
         yield host
 

@@ -14,6 +14,7 @@ import main
 from server import errors, sweeps
 from server.assembly import MODULES_WITH_JOBS
 from tests.server_process import ROOT, ServerProcess, free_port, kill
+from tests.server_world import World
 
 REPLACED_BY_TTL = {"retention"}
 
@@ -67,6 +68,26 @@ def test_every_module_with_handlers_of_jobs_is_known_to_every_process() -> None:
         path.stem for path in (ROOT / "server").glob("*.py") if "@jobs.handler(" in path.read_text(encoding="utf-8")
     }
     assert with_handlers == {module.__name__.rpartition(".")[2] for module in MODULES_WITH_JOBS}
+
+
+def test_behind_the_front_end_a_request_has_the_scheme_and_the_address_of_its_caller(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("admin-token-0123456789 mira admin")
+    secrets = {"client_tokens": str(tmp_path / "tokens"), "bot_secret": "bot-secret-0123456789"}
+    asked = {
+        "Authorization": "Bearer bot-secret-0123456789",
+        "Host": "pilot.example",
+        "X-Forwarded-Proto": "https",
+        "X-Appengine-User-Ip": "198.51.100.7",
+    }
+    bot = {"dimensions": {"id": ["b1"], "pool": ["local"]}, "state": {}, "version": "1"}
+    for app_engine, scheme, address in ((True, "https", "198.51.100.7"), (False, "http", "127.0.0.1")):
+        world = World(tmp_path / f"data-{app_engine}", app_engine=app_engine, **secrets)
+        service = world.process()
+        client = world.client(service)
+        assert f'SERVER = "{scheme}://pilot.example"' in client.get("/bootstrap", headers=asked).text
+        assert client.post("/poll", json=bot, headers=asked).status_code == 200
+        assert service.view.bot("b1").external_ip == address, "elsewhere anybody could say so"
+        world.close()
 
 
 @pytest.mark.processes

@@ -52,8 +52,13 @@ def test_a_bot_that_polls_this_process_alone_and_does_not_come_is_late() -> None
 
 
 def test_after_a_restart_the_bots_of_before_are_about_to_poll() -> None:
-    assert told(last_seen_s=NOW_S - 20.0).next_poll_s == NOW_S
+    assert told(last_seen_s=NOW_S - 20.0).next_poll_s == NOW_S + 20
     assert told(last_seen_s=NOW_S - 600.0).next_poll_s < NOW_S
+
+
+def test_a_guess_lasts_as_long_as_the_plan_that_is_made_with_it() -> None:
+    """A bot whose polls are held elsewhere comes at any moment, again and again."""
+    assert told(elsewhere=poll(10, -10)).next_poll_s == NOW_S + 3
 
 
 def test_a_bot_that_has_just_ended_a_run_polls_at_once_whatever_it_was_told_before_it() -> None:
