@@ -121,7 +121,7 @@ class TaskRun:
         self._context.journal.write("start", purpose=self._manifest.purpose, **about)
         try:
             process = processes.spawn(prepared.command, prepared.cwd, prepared.env)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             ended = self._refused(command.BadCommand(1, f"cannot start {prepared.command[0]}: {error}"))
         else:
             ended = self._watch(process)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from flask import Blueprint, Request, Response, request
+from pydantic import StrictBool
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from handlers import errors as error_answers
@@ -49,7 +50,7 @@ class RollBack(Document):
 class Switch(Document):
     """Body of POST /switch."""
 
-    stopped: bool
+    stopped: StrictBool
     why: str = ""
 
 

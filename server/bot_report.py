@@ -80,17 +80,15 @@ def parse(body: dict[str, Any], *, external_ip: str = "", authenticated_as: str 
     Raises:
         InvalidArgument: without exactly one bot id nothing can be said of the bot at all.
     """
-    raw_dimensions, state = body.get("dimensions"), body.get("state")
+    raw_dimensions, state = body.get("dimensions"), body.get("state", {})
     ids = raw_dimensions.get("id") if isinstance(raw_dimensions, dict) else None
     if (
         not isinstance(ids, list)
         or len(ids) != 1
-        or not isinstance(ids[0], str)
-        or not 1 <= len(ids[0]) <= LONGEST_VALUE
+        or not _is_plain(ids[0], LONGEST_VALUE)
     ):
-        raise errors.InvalidArgument(
-            f"dimensions.id: exactly one bot id of 1 to {LONGEST_VALUE} characters is needed", field="dimensions.id"
-        )
+        rule = f"exactly one bot id of 1 to {LONGEST_VALUE} characters, none of them a control character, is needed"
+        raise errors.InvalidArgument(f"dimensions.id: {rule}", field="dimensions.id")
     dimensions, wrong = _dimensions(raw_dimensions or {})
     if not isinstance(state, dict):
         state, wrong = {}, wrong or "state: must be an object"
@@ -109,16 +107,21 @@ def parse(body: dict[str, Any], *, external_ip: str = "", authenticated_as: str 
     )
 
 
+def _is_plain(text: Any, longest: int) -> bool:
+    """Text of 1 to `longest` characters, no control character among them."""
+    return isinstance(text, str) and 1 <= len(text) <= longest and not any(ord(c) < 32 or ord(c) == 127 for c in text)
+
+
 def _dimensions(raw: dict[Any, Any]) -> tuple[dict[str, list[str]], str]:
     """The dimensions that can be used, and what is wrong with the others."""
     good: dict[str, list[str]] = {}
     wrong = ""
     for key, values in raw.items():
-        if not isinstance(key, str) or not 1 <= len(key) <= LONGEST_KEY:
+        if not _is_plain(key, LONGEST_KEY):
             wrong = f"dimensions: {str(key)[:80]!r} is not a key of 1 to {LONGEST_KEY} characters"
         elif not isinstance(values, list) or not values:
             wrong = f"dimensions.{key}: must be a list of at least one value"
-        elif any(not isinstance(value, str) or not 1 <= len(value) <= LONGEST_VALUE for value in values):
+        elif not all(_is_plain(value, LONGEST_VALUE) for value in values):
             wrong = f"dimensions.{key}: each value must be text of 1 to {LONGEST_VALUE} characters"
         elif len(set(values)) != len(values):
             wrong = f"dimensions.{key}: a value is given twice"

@@ -19,6 +19,17 @@ PLAN_CPU_SHARE = 0.1
 """A plan that took t seconds is not made anew for t / share seconds."""
 
 
+OVERDUE_S = 120.0
+"""A bot that is so late for the poll that it promised is not counted on; what other processes saw of it is up to a
+minute old. It is declared dead only after `death_timeout_s`."""
+
+
+def present(bot: model.Bot, now_s: float) -> model.Bot:
+    """The bot as the policy may count on it: one that is long overdue counts as gone until it polls."""
+    overdue = bot.held is None and 0.0 < bot.next_poll_s < now_s - OVERDUE_S and bot.last_seen_s < now_s - OVERDUE_S
+    return replace(bot, alive=False) if overdue else bot
+
+
 class PoolPlanner:
     """The plans of one process."""
 
@@ -64,7 +75,7 @@ class PoolPlanner:
             pool=pool,
             now_s=service.clock.now_s(),
             view_age_s=view.age_s(),
-            bots=tuple(entry.policy for entry in view.bots(pool)),
+            bots=tuple(present(entry.policy, service.clock.now_s()) for entry in view.bots(pool)),
             pending=tuple(entry.policy for entry in view.pending(pool)),
             specs=tuple(spec.policy for spec in view.specs().values() if spec.policy_pool == pool),
             demand=demand,

@@ -17,12 +17,24 @@ _DIMENSION_KEY = re.compile(r"[a-zA-Z\-_.][0-9a-zA-Z\-_.]*")
 _CAS_INSTANCE = re.compile(r"projects/[a-z0-9-]+/instances/[a-z0-9-_]+")
 
 
+def no_control(text: str, what: str) -> str:
+    """Text without NUL, which no command line, environment or file name can carry.
+
+    Raises:
+        ValueError: there is one; `what` names the place.
+    """
+    if "\0" in text:
+        raise ValueError(f"{what} must not have a NUL character")
+    return text
+
+
 def clean_path(path: str, *, longest: int = 256, what: str = "path") -> str:
     """A relative forward-slash path without `..`, `.` or doubled slashes.
 
     Raises:
         ValueError: says which rule it breaks.
     """
+    no_control(path, what)
     if len(path) > longest:
         raise ValueError(f"{what} is longer than {longest} characters")
     if path.startswith("/") or "\\" in path or re.match(r"[A-Za-z]:", path):
@@ -136,6 +148,13 @@ class Properties(_Model):
             raise ValueError("must be 0 or at least 30 seconds")
         return value
 
+    @field_validator("command")
+    @classmethod
+    def _command(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        for position, argument in enumerate(command):
+            no_control(argument, f"argument {position}")
+        return command
+
     @field_validator("relative_cwd")
     @classmethod
     def _cwd(cls, path: str) -> str:
@@ -158,6 +177,7 @@ class Properties(_Model):
     def _env(cls, pairs: tuple[Pair, ...]) -> tuple[Pair, ...]:
         _check_env_keys([pair.key for pair in pairs])
         for pair in pairs:
+            no_control(pair.value, f"the value of {pair.key}")
             if len(pair.value) > 1024:
                 raise ValueError(f"the value of {pair.key} is longer than 1024 characters")
         return pairs
@@ -222,6 +242,7 @@ def check_dimensions(pairs: list[tuple[str, str]]) -> None:
             raise ValueError(f"{key[:80]!r} is not a dimension's key of at most 64 characters")
         alternatives = value.split("|")
         for alternative in alternatives:
+            no_control(alternative, f"value of {key!r}")
             if not 1 <= len(alternative) <= 256 or alternative != alternative.strip():
                 raise ValueError(f"value of {key!r} must have 1 to 256 characters and no outer spaces")
             if key in ("id", "pool") and ":" in alternative:

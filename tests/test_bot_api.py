@@ -12,7 +12,8 @@ from webtest import TestApp
 
 import main
 from server import errors
-from tests.life_world import LifeWorld
+from server.task_properties import Properties
+from tests.life_world import LifeWorld, Machine
 
 API = "/swarming/api/v1/bot"
 
@@ -127,3 +128,48 @@ def test_a_clock_that_jumps_back_loses_no_task(app: TestApp, world: LifeWorld) -
     task_id = world.new_task()
     run = app.post_json(f"{API}/poll", body(session=session)).json
     assert run["cmd"] == "run" and run["manifest"]["task_id"][:-1] == task_id[:-1]
+
+
+def test_a_bot_that_is_long_overdue_is_not_counted_on(world: LifeWorld) -> None:
+    here, gone = Machine(world, "here"), Machine(world, "gone")
+    for machine in (here, gone):
+        machine.handshake()
+        machine.poll()
+    for _ in range(30):
+        world.clock.advance(10)
+        here.poll()
+    advice = world.p1.view.plan("p").advice
+    assert advice["gone"].background is None and not advice["gone"].tasks
+    usable = [bot for bot in world.p1.view.pool_view("p").bots if bot.alive]
+    assert [bot.id for bot in usable] == ["here"]
+    gone.poll()
+    assert all(bot.alive for bot in world.p1.view.pool_view("p").bots)
+
+
+@pytest.mark.parametrize("bot_id", ["a\u0000", "a\n", ""])
+def test_a_bot_id_with_control_characters_is_refused(app: TestApp, bot_id: str) -> None:
+    assert app.post_json("/poll", body(bot_id), status=400).json["error"]["field"] == "dimensions.id"
+
+
+def test_a_poll_without_state_is_a_poll(app: TestApp) -> None:
+    sent = {"dimensions": {"id": ["b1"], "pool": ["p"]}}
+    assert app.post_json("/poll", sent).json["quarantined"] is False
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"command": ["echo", "a\u0000b"]},
+        {"env": [{"key": "X", "value": "a\u0000b"}]},
+        {"dimensions": [{"key": "pool", "value": "p"}, {"key": "os", "value": "a\u0000"}]},
+    ],
+)
+def test_a_task_with_a_nul_character_is_refused_before_it_reaches_a_bot(changes: dict[str, Any]) -> None:
+    good = {"command": ["true"], "dimensions": [{"key": "pool", "value": "p"}], "execution_timeout_secs": 60}
+    with pytest.raises(ValueError, match="NUL"):
+        Properties.model_validate({**good, **changes})
+
+
+def test_the_switch_takes_a_truth_value_and_nothing_like_one(app: TestApp) -> None:
+    app.post_json("/api/v1/switch", {"stopped": "yes"}, status=400)
+    assert app.get("/api/v1/switch").json["stopped"] is False
