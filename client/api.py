@@ -153,22 +153,27 @@ class Api:
         words = urlencode({key: value for key, value in query.items() if value})
         return self._json("GET", path + (f"?{words}" if words else ""))
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Document:
-        """POST below /api/v1. Raises as `get`."""
+    def post(self, path: str, body: Mapping[str, Any] | bytes) -> Document:
+        """POST below /api/v1; bytes are YAML, for the server to read. Raises as `get`."""
         return self._json("POST", path, body)
 
-    def put(self, path: str, body: Mapping[str, Any], base_revision: int) -> Document:
+    def put(self, path: str, body: Mapping[str, Any] | bytes, base_revision: int) -> Document:
         """PUT below /api/v1 over the revision that was edited. Raises as `get`."""
         return self._json("PUT", path, body, {"If-Match": f'"{base_revision}"'})
 
     def _json(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Document:
-        data = json.dumps(body).encode() if body is not None else None
+        is_yaml = isinstance(body, bytes)
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.server_url}/api/v1{path}", data, method=method)
         for name, value in {
             "Accept": "application/json",
-            "Content-Type": "application/json",
+            "Content-Type": "application/yaml" if is_yaml else "application/json",
             **(headers or {}),
         }.items():
             request.add_header(name, value)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import click
 import yaml
 
 from client.api import seconds, state_name
@@ -179,18 +178,3 @@ def of_specs(found: Sequence[Mapping[str, Any]], ledger: Mapping[str, Mapping[st
 def as_yaml(value: Any) -> str:
     """What people edit."""
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
-
-
-def from_yaml(text: str) -> dict[str, Any]:
-    """What people wrote; its content is the server's to judge.
-
-    Raises:
-        ClickException: no YAML, or no mapping.
-    """
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise click.ClickException(f"not YAML: {error}") from error
-    if not isinstance(value, dict):
-        raise click.ClickException("the file must hold a mapping of names to values")
-    return value

@@ -27,7 +27,7 @@ class Pilot:
 
     url: str
 
-    def __call__(self, *arguments: str, input: str | None = None) -> Result:
+    def __call__(self, *arguments: str, input: str | bytes | None = None) -> Result:
         """Runs a command in this process."""
         return CliRunner().invoke(cli, self._words(arguments), input=input)
 
