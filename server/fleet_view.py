@@ -32,6 +32,8 @@ OVERLAP_S = 10.0
 """Delta queries look back this far: `changed_s` is set before its commit (A1)."""
 FULL_EVERY_S = 600.0
 REFRESH_EVERY_S = 1.0
+LOOK_EVERY_S = 5.0
+"""The store is looked at this often though it says that nothing changed: so that its loss is noticed."""
 
 
 class FleetView:
@@ -49,7 +51,7 @@ class FleetView:
         self._specs: dict[str, prewarm_spec.LoadedSpec] = {}
         self._spec_changes = -1
         self._polls: dict[str, SeenPoll] = {}
-        self._refreshed_s = float("-inf")
+        self._refreshed_s = self._looked_s = float("-inf")
         self._started_s = service.clock.now_s()
         self._full_due_s = float("-inf")
         self._delta_from_s = 0.0
@@ -217,7 +219,8 @@ class FleetView:
     def refresh(self, *, eager: bool = False, force: bool = False) -> bool:
         """Refreshes when it is time, nobody else is at it, and the budget of queries allows; True if it did.
 
-        `eager` asks for it as soon as another process changed the store, where the store can tell.
+        `eager` asks for it as soon as somebody changed the store, where the store can tell. Where it tells that nobody
+        did, the view is as new as a look would make it, and nothing is asked.
 
         Raises:
             StoreUnavailable: the store is gone; the view stays as it is and ages.
@@ -225,16 +228,18 @@ class FleetView:
         service = self._service
         now_s = service.clock.now_s()
         due = force or abs(now_s - self._refreshed_s) >= REFRESH_EVERY_S  # a clock set back makes the view old too
-        version = None
-        if not due and eager:
-            version = service.store.data_version()
-            due = version is not None and version != self._data_version
-        if not due or not self._refreshing.acquire(blocking=force):
+        if not due and not (eager and service.store.data_version() not in (None, self._data_version)):
+            return False
+        if not self._refreshing.acquire(blocking=force):
             return False
         try:
+            version = service.store.data_version()
+            if not force and self._is_current(version, now_s):
+                self._grow_no_older(now_s)
+                return True
             if not force and not self._budget.take(service.clock.monotonic_s()):
                 return False
-            self._data_version = service.store.data_version() if version is None else version
+            self._data_version = version
             self._read(now_s)
             self.store_lost = False
             return True
@@ -243,6 +248,17 @@ class FleetView:
             raise
         finally:
             self._refreshing.release()
+
+    def _is_current(self, version: int | None, now_s: float) -> bool:
+        """Whether nobody changed the store since the last look. It is asked itself now and then: it may be gone."""
+        unchanged = version is not None and version == self._data_version and not self.store_lost
+        return unchanged and 0.0 <= now_s - self._looked_s < LOOK_EVERY_S and now_s < self._full_due_s
+
+    def _grow_no_older(self, now_s: float) -> None:
+        with self._lock:
+            self._refreshed_s = now_s
+            # Idle times and the hysteresis move with the clock alone.
+            self._dirty |= set(self.pools())
 
     def _read(self, now_s: float) -> None:
         service = self._service
@@ -271,10 +287,8 @@ class FleetView:
             if full:
                 self._forget_missing({record.key.id() for record in bots}, {record.key.id() for record in tasks}, now_s)
                 self._full_due_s = now_s + FULL_EVERY_S * service.rng.uniform(0.9, 1.1)
-            self._delta_from_s = now_s
-            self._refreshed_s = now_s
-            # Idle times and the hysteresis move with the clock alone.
-            self._dirty |= set(self.pools())
+            self._delta_from_s = self._looked_s = now_s
+            self._grow_no_older(now_s)
 
     def _forget_missing(self, bots: set, tasks: set, now_s: float) -> None:
         """After a full read: what the store no longer has leaves, unless it is younger than the read's uncertainty."""

@@ -11,6 +11,7 @@ import pytest
 
 from server import errors, prewarm_spec, sweeps, switch, task_scheduler
 from server.access import LOCAL_USER
+from server.fleet_view import LOOK_EVERY_S
 from server.policy.model import Gate
 from server.prewarm_gate import GateRefused
 from server.records import key_of
@@ -168,14 +169,36 @@ def test_while_the_store_is_lost_bots_sleep_for_a_while_and_keep_what_they_have(
     start(world.p1, run)
     other = Machine(world, "bot2")
     other.handshake()
-    world.clock.advance(1)
+    world.clock.advance(LOOK_EVERY_S)
     with mock.patch.object(world.p1.view, "_read", side_effect=errors.StoreUnavailable("gone")):
         sleeps = [other.poll(world.p1).sleep_s for _ in range(20)]
         assert all(5 <= sleep_s <= 15 for sleep_s in sleeps)
         assert len(set(sleeps)) > 10
         assert not keep_alive(world.p1, run).must_stop
-    world.clock.advance(1)
+    world.clock.advance(2)
     assert other.poll(world.p1).sleep_s < 5
+
+
+def test_a_store_that_nobody_changed_is_asked_for_nothing_between_two_looks(world: LifeWorld, bot: Machine) -> None:
+    world.fresh()
+    with world.store.ops.measure() as ops:
+        for _ in range(4):
+            world.clock.advance(1)
+            assert world.p2.view.refresh()
+            assert world.p2.view.age_s() == 0
+    assert ops.calls == 0
+    world.clock.advance(1)
+    with world.store.ops.measure() as ops:
+        world.p2.view.refresh()
+    assert ops.queries == 2
+
+
+def test_a_store_that_cannot_tell_is_asked_each_time(world: LifeWorld, bot: Machine) -> None:
+    with mock.patch.object(world.store, "data_version", return_value=None), world.store.ops.measure() as ops:
+        for _ in range(4):
+            world.clock.advance(2)
+            assert world.p2.view.refresh()
+    assert ops.queries == 8
 
 
 def test_a_clock_set_back_makes_the_view_look_again(world: LifeWorld, bot: Machine) -> None:
