@@ -62,11 +62,15 @@ def example(
         raise click.UsageError("--revision names a commit of --repo")
     if keep and keep.exists() and any(keep.iterdir()):
         raise click.UsageError(f"--keep: {keep} is not empty")
+    try:
+        commit = sample_repository.commit_of(repo, revision) if repo else ""
+    except GitFailed as error:
+        raise click.ClickException(str(error)) from error
     folder = keep.absolute() if keep else Path(tempfile.mkdtemp(prefix="pilotlight-example-"))
     began_s = time.monotonic()
     try:
         with raising_leave():
-            story, trouble = _play(folder, repo, revision, [f"bot-{n}" for n in range(1, bots + 1)], files, port)
+            story, trouble = _play(folder, repo, commit, [f"bot-{n}" for n in range(1, bots + 1)], files, port)
     except (FleetError, GitFailed, ApiError, PrpcError) as error:
         raise click.ClickException(str(error)) from error
     except Leave:
@@ -83,12 +87,12 @@ def example(
 
 
 def _play(
-    folder: Path, repo: Path | None, revision: str, bots: Sequence[str], files: int, port: int
+    folder: Path, repo: Path | None, wanted: str, bots: Sequence[str], files: int, port: int
 ) -> tuple[Story, str]:
     """Everything between the first process and the last; also what it failed at, "" when it came to its end."""
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / "work"
-    commit = _make_work(work, repo, revision, files)
+    commit = _make_work(work, repo, wanted, files)
     config = work / "config.yaml"
     config.write_text(yaml.safe_dump(documents()["config"]), encoding="utf-8")
     fleet = LocalFleet(folder / "data", port or free_port(), {"PILOTLIGHT_CONFIG_FILE": str(config)})
@@ -108,12 +112,12 @@ def _play(
             fleet.stop()
 
 
-def _make_work(work: Path, repo: Path | None, revision: str, files: int) -> str:
+def _make_work(work: Path, repo: Path | None, commit: str, files: int) -> str:
     work.mkdir()
     shutil.copyfile(samples.SCRIPT, work / samples.SCRIPT.name)
     if repo:
         note(f"copying {repo}")
-        return sample_repository.copy_repository(repo, work / samples.REPOSITORY, revision)
+        return sample_repository.copy_repository(repo, work / samples.REPOSITORY, commit)
     note(f"making a git repository of {files:,} files")
     return sample_repository.make_repository(work / samples.REPOSITORY, files)
 

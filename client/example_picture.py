@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import escape
@@ -16,6 +17,9 @@ ROW, BAR = 30, 18
 LEAST_BAR = 3.0
 """A bar narrower than this cannot be seen."""
 FOOT = 64
+MARK_ROWS, MARK_ROW = 3, 14
+LETTER = 6.2
+"""Width of a letter of the small text, on the safe side: what draws the picture chooses the font."""
 STEPS_S = (5, 10, 15, 20, 30, 60, 120, 300, 600)
 MOST_TICKS = 12
 
@@ -137,16 +141,41 @@ def _marks(story: Story, scale: _Scale) -> list[str]:
     marks = [(story.specs_s, "spec registered"), (story.rollover_s, "new commit registered")]
     if preempting:
         marks.append((preempting.created_s, "a task takes its bot back"))
+    placed = [(scale.x(at_s), text) for at_s, text in marks if at_s]
     parts = []
-    for at_s, text in marks:
-        if at_s:
-            x = scale.x(at_s)
-            bottom = TOP + ROW * len(story.bots)
-            anchor = "end" if x > WIDTH - 150 else "start"
-            parts.append(f'<line class="mark" x1="{x:.1f}" y1="{TOP - 18}" x2="{x:.1f}" y2="{bottom}"/>')
-            at = x - 4 if anchor == "end" else x + 4
-            parts.append(f'<text class="small" x="{at:.1f}" y="{TOP - 12}" text-anchor="{anchor}">{text}</text>')
+    for (x, text), (is_left, row) in zip(placed, _places(placed), strict=True):
+        top, bottom = TOP - 18 - MARK_ROW * row, TOP + ROW * len(story.bots)
+        at, anchor = (x - 4, "end") if is_left else (x + 4, "start")
+        parts.append(f'<line class="mark" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>')
+        parts.append(f'<text class="small" x="{at:.1f}" y="{top + 6}" text-anchor="{anchor}">{text}</text>')
     return parts
+
+
+def _places(marks: Sequence[tuple[float, str]]) -> Sequence[tuple[bool, int]]:
+    """For each mark whether its text is left of its line, and how many rows up: as low as nothing covers anything."""
+    places = list(itertools.product((False, True), range(MARK_ROWS)))
+    ways = sorted(
+        itertools.product(places, repeat=len(marks)), key=lambda way: sum(row * 2 + left for left, row in way)
+    )
+    return next((way for way in ways if _is_readable(marks, way)), ways[0])
+
+
+def _is_readable(marks: Sequence[tuple[float, str]], places: Sequence[tuple[bool, int]]) -> bool:
+    spans = []
+    for (x, text), (is_left, row) in zip(marks, places, strict=True):
+        width = LETTER * len(text)
+        begin = x - 4 - width if is_left else x + 4
+        if begin < 0 or begin + width > WIDTH:
+            return False
+        spans.append((begin, begin + width, row))
+    for (begin, end, row), (other_begin, other_end, other_row) in itertools.combinations(spans, 2):
+        if row == other_row and begin < other_end and other_begin < end:
+            return False
+    return not any(
+        begin < x < end and line_row >= row
+        for (x, _), (_, line_row) in zip(marks, places, strict=True)
+        for begin, end, row in spans
+    )
 
 
 def _rows(story: Story, scale: _Scale) -> list[str]:

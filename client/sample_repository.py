@@ -101,6 +101,23 @@ def make_repository(folder: Path, files: int = 3000, commits: int = 30) -> str:
     return head(folder)
 
 
+def commit_of(source: Path, revision: str) -> str:
+    """The full hash of a commit of somebody's repository.
+
+    Args:
+        source: a repository, bare or with a checkout.
+        revision: anything that names a commit there; "" for its HEAD.
+
+    Raises:
+        GitFailed: no such repository or revision.
+    """
+    name = revision or "HEAD"
+    try:
+        return git("rev-parse", "--verify", f"{name}^{{commit}}", repository=source)
+    except GitFailed as error:
+        raise GitFailed(f"{source} has no commit {name}: {error}") from error
+
+
 def copy_repository(source: Path, folder: Path, revision: str) -> str:
     """Makes a bare copy of somebody's repository whose main branch is at a revision; the original is not touched.
 
@@ -116,7 +133,7 @@ def copy_repository(source: Path, folder: Path, revision: str) -> str:
         GitFailed: no such repository or revision.
     """
     source = source.absolute()
-    commit = git("rev-parse", "--verify", f"{revision or 'HEAD'}^{{commit}}", repository=source)
+    commit = commit_of(source, revision)
     folder.parent.mkdir(parents=True, exist_ok=True)
     git("clone", "--quiet", "--bare", "--no-hardlinks", str(source), str(folder), repository=folder.parent)
     git("update-ref", BRANCH, commit, repository=folder)

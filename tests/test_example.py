@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from client import sample_repository
+from client.cli import cli
 from client.example_picture import draw
 from client.example_records import COLD, PREEMPT, ROLLOVER, WARM, Run, Story, broken_claims, figures, report_in
 from client.local_fleet import ROOT
@@ -218,6 +221,36 @@ def test_the_picture_has_a_bar_for_each_run_and_says_its_finding() -> None:
     title = (picture.findtext(f"{name}title") or "").replace("\N{NO-BREAK SPACE}", " ")
     assert title == "A task is useful after 10 s on a cold bot, after 0.3 s on a prewarmed one"
     assert "<b&3>" in [element.text for element in picture.iter(f"{name}text")]
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 0.5, 2.0, 5.0, 10.0, 20.0])
+def test_texts_of_marks_in_the_picture_never_cover_each_other(apart_s: float) -> None:
+    story = good()
+    preempting = story.preempting()
+    assert preempting
+    story.rollover_s = preempting.created_s - apart_s
+    picture = ElementTree.fromstring(draw(story))
+    name = "{http://www.w3.org/2000/svg}"
+    spans = []
+    for element in picture.iter(f"{name}text"):
+        if element.text in ("spec registered", "new commit registered", "a task takes its bot back"):
+            width, x = 6.0 * len(element.text), float(element.get("x", ""))
+            begin = x - width if element.get("text-anchor") == "end" else x
+            spans.append((element.get("y"), begin, begin + width))
+    assert len(spans) == 3
+    assert all(begin >= 0 and end <= 960 for _, begin, end in spans)
+    for (y, begin, end), (other_y, other_begin, other_end) in itertools.combinations(spans, 2):
+        assert y != other_y or end <= other_begin or other_end <= begin
+
+
+def test_a_mistyped_revision_is_said_and_leaves_no_folder_behind(tmp_path: Path) -> None:
+    sample_repository.make_repository(tmp_path / "theirs.git", files=60, commits=1)
+    kept = tmp_path / "kept"
+    arguments = ["--keep", str(kept), "--repo", str(tmp_path / "theirs.git"), "--revision", "mian"]
+    done = CliRunner().invoke(cli, ["example", *arguments])
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"Error: {tmp_path / 'theirs.git'} has no commit mian: ")
+    assert not kept.exists()
 
 
 @pytest.mark.processes
