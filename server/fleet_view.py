@@ -239,8 +239,8 @@ class FleetView:
                 return True
             if not force and not self._budget.take(service.clock.monotonic_s()):
                 return False
-            self._data_version = version
             self._read(now_s)
+            self._data_version = version  # what was written since is for the next look
             self.store_lost = False
             return True
         except errors.StoreUnavailable:
@@ -248,6 +248,10 @@ class FleetView:
             raise
         finally:
             self._refreshing.release()
+
+    def has_seen(self, version: int | None) -> bool:
+        """Whether the view knows all that was written up to this data version of the store."""
+        return version == self._data_version
 
     def _is_current(self, version: int | None, now_s: float) -> bool:
         """Whether nobody changed the store since the last look. It is asked itself now and then: it may be gone."""

@@ -79,7 +79,8 @@ class Wakeup:
 
     def _watch(self) -> None:
         service = self._service
-        known, looked_s = service.store.data_version(), service.clock.monotonic_s()
+        version, looked_s = service.store.data_version(), service.clock.monotonic_s()
+        known = version if service.view.has_seen(version) else -1
         pause = threading.Event()
         while True:
             with self._condition:
@@ -94,8 +95,7 @@ class Wakeup:
                 version = known
             if version != known or now_s - looked_s >= REFRESH_EVERY_S:
                 looked_s = now_s
-                before = service.view.age_s()
                 refresh_quietly(service.view, eager=version != known)
-                if service.view.age_s() < before or version == known:
+                if version == known or service.view.has_seen(version):
                     known = version
-                self.notify()
+                    self.notify()
