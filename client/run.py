@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import shlex
 import sys
 import time
 import uuid
@@ -18,7 +17,7 @@ from client.options import READ_PATIENCE, api_options, pairs, told_once
 from client.prpc import PrpcError, Retry
 from client.screen import note, show_json
 from client.signals import Leave, ignored, raising_leave
-from client.words import duration
+from client.words import duration, one_line
 from server.proto import swarming_pb2 as swarming
 
 EXIT_OF_CANCEL = 130
@@ -62,7 +61,7 @@ def task_request(
     )
     piece = swarming.TaskSlice(properties=properties, expiration_secs=expiration_s, wait_for_capacity=True)
     return swarming.NewTaskRequest(
-        name=name or shlex.join(command)[:100],
+        name=name or one_line(" ".join(command))[:100],
         priority=priority,
         task_slices=[piece],
         tags=tags,

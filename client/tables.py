@@ -10,7 +10,7 @@ import yaml
 
 from client.api import seconds, state_name
 from client.screen import ACCENT, BAD, DIM, GOOD, WARN, Cell, Sheet
-from client.words import ago, duration, share
+from client.words import ago, duration, one_line, share
 from server.proto import swarming_pb2 as swarming
 
 STYLE_OF_STATE = {
@@ -34,7 +34,7 @@ def of_tasks(found: Iterable[swarming.TaskResultResponse], now_s: float) -> Shee
         sheet.add(
             task.task_id,
             Cell(_state_text(task), _state_style(task)),
-            Cell(HASH.sub(lambda found: found[0][:10], task.name), ACCENT if kind else ""),
+            Cell(short(one_line(task.name)), ACCENT if kind else ""),
             task.bot_id,
             ago(created_s, now_s),
             duration(started_s - created_s) if started_s else "",
@@ -100,9 +100,9 @@ def _slots(slots: Mapping[str, Mapping[str, Any]]) -> str:
     return ", ".join(parts)
 
 
-def short(generation: str) -> str:
-    """A generation on a narrow screen: hashes lose their tails."""
-    return HASH.sub(lambda found: found[0][:10], generation)
+def short(text: str) -> str:
+    """A generation, or what names one, on a narrow screen: hashes lose their tails."""
+    return HASH.sub(lambda found: found[0][:10], text)
 
 
 def sentence_of_pool(pool: Mapping[str, Any]) -> str:

@@ -53,3 +53,8 @@ def share(part: float) -> str:
 def plain(text: str) -> str:
     """For pipes: ordinary spaces."""
     return text.replace(NBSP, " ")
+
+
+def one_line(text: str) -> str:
+    """Somebody's text as it fits into a row: line ends, tabs and whatever moves a terminal's cursor become spaces."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())

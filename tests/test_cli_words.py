@@ -7,6 +7,7 @@ import pytest
 from client import tables
 from client.api import ApiError
 from client.options import explain
+from client.run import task_request
 from client.words import ago, duration, plain, share, size
 from server.proto import swarming_pb2 as swarming
 
@@ -61,6 +62,17 @@ def test_a_background_task_is_told_with_its_generation_cut_short() -> None:
     )
     name = tables.of_tasks([task], 0.0).rows[0][2]
     assert isinstance(name, tables.Cell) and name.text == "forecast: src@05240738e9"
+
+
+def test_a_task_without_a_name_is_called_by_its_command_as_one_plain_line() -> None:
+    request = task_request(pool="p", command=["python3", "-c", "print('hi')\nprint(1)"])
+    assert request.name == "python3 -c print('hi') print(1)"
+
+
+def test_a_name_stays_within_its_row_whatever_is_in_it() -> None:
+    task = swarming.TaskResultResponse(name="one\ttwo\n\x1b[2Jthree  four")
+    name = tables.of_tasks([task], 0.0).rows[0][2]
+    assert isinstance(name, tables.Cell) and name.text == "one two [2Jthree four"
 
 
 def test_a_failed_task_shows_its_exit_code() -> None:
