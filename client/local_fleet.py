@@ -37,11 +37,13 @@ class FleetError(Exception):
 
 @dataclass(slots=True)
 class Child:
-    """A process that we started, and where its output goes."""
+    """A process that we started, how, and where its output goes."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    command: list[str]
+    environment: Mapping[str, str]
 
     def has_ended(self) -> bool:
         """Whether it runs no more."""
@@ -152,6 +154,12 @@ class LocalFleet:
                 command += ["--dimension", f"{key}={value}"]
             self.bots.append(self._start(bot_id, command, environment))
 
+    def start_again(self, bot: Child) -> Child:
+        """Starts a bot that has ended as it was started before; it tells the server itself of a run that it lost."""
+        self.bots.remove(bot)
+        self.bots.append(self._start(bot.name, bot.command, bot.environment))
+        return self.bots[-1]
+
     def _start(self, name: str, command: list[str], environment: Mapping[str, str]) -> Child:
         """Each has a process group of its own: Ctrl-C in the terminal reaches us alone, and we stop them in order."""
         log = self.folder / "log" / f"{name}.log"
@@ -166,17 +174,13 @@ class LocalFleet:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        child = Child(name, process, log)
+        child = Child(name, process, log, command, environment)
         self._remember(child)
         return child
 
     def _remember(self, child: Child) -> None:
         """So that a start after a `kill -9` of us finds what was left running."""
         _write_pids(self.folder, {**_read_pids(self.folder), child.name: child.process.pid})
-
-    def ended(self) -> list[Child]:
-        """Children that ended by themselves."""
-        return [child for child in [*([self.server] if self.server else []), *self.bots] if child.has_ended()]
 
     def stop(self) -> None:
         """Bots first, so that they can still say goodbye, then the server; whoever does not leave is killed."""

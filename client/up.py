@@ -10,16 +10,20 @@ from pathlib import Path
 import click
 
 from client import samples
-from client.api import ApiError, connect, quoted
+from client.api import Api, ApiError, connect, quoted
+from client.keep_up import KeepUp
 from client.local_fleet import ROOT, FleetError, LocalFleet
+from client.prpc import PrpcClient, PrpcError, Retry
 from client.sample_repository import GitFailed
 from client.screen import note, say
 from client.signals import Leave, ignored, raising_leave
+from client.tables import value_of_tag
 
 DEFAULT_DATA = ROOT / ".pilot" / "data"
 DEFAULT_PORT = 8080
 POOL = "local"
 LOOK_EVERY_S = 0.5
+ASK_WITHIN_S = 2.0
 
 
 @click.command()
@@ -47,7 +51,8 @@ def up(port: int, data: Path, bots: int, workers: int, no_samples: bool) -> None
                 _bring_up(fleet, bots, not no_samples)
                 _watch(fleet)
             except Leave:
-                note("stopping")
+                with ignored():
+                    note(f"stopping{_what_is_given_up(fleet)}")
             finally:
                 with ignored():
                     fleet.stop()
@@ -122,14 +127,24 @@ def _watch(fleet: LocalFleet) -> None:
     """Until a signal comes, or the server ends by itself.
 
     Raises:
-        FleetError: it did; a bot that ends is only told of.
+        FleetError: it did; a bot that dies is started again.
     """
-    told: set[str] = set()
+    bots = KeepUp(fleet, note)
     while True:
-        for child in fleet.ended():
-            if child is fleet.server:
-                raise FleetError(f"the server ended with code {child.process.returncode}:\n{child.last_words()}")
-            if child.name not in told:
-                told.add(child.name)
-                note(f"{child.name} ended with code {child.process.returncode}; its output is in {child.log}")
+        server = fleet.server
+        if server and server.has_ended():
+            raise FleetError(f"the server ended with code {server.process.returncode}:\n{server.last_words()}")
+        bots.look(time.monotonic())
         time.sleep(LOOK_EVERY_S)
+
+
+def _what_is_given_up(fleet: LocalFleet) -> str:
+    """Real tasks that run on our bots now, for the line that says that all stops; "" for none, or no answer."""
+    api = Api(PrpcClient(fleet.url, _token(), timeout_s=ASK_WITHIN_S, retry=Retry(total_s=0.0)))
+    ours = {bot.name for bot in fleet.bots}
+    try:
+        running = api.tasks(state="QUERY_RUNNING")
+    except PrpcError:
+        return ""
+    lost = [task for task in running if task.bot_id in ours and not value_of_tag(task.tags, "purpose")]
+    return "".join(f"; {task.task_id} on {task.bot_id} is given up" for task in lost)

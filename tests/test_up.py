@@ -10,13 +10,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from client.api import connect
 from client.local_fleet import ROOT, free_port
+from client.run import task_request
 from tests.bot_process import is_alive
 from tests.local_fleet import Pilot
 
@@ -154,6 +156,40 @@ def test_a_server_that_ends_by_itself_ends_all_and_says_so(tmp_path: Path) -> No
         assert started.process.wait(UP_WITHIN_S) == 1
         assert "the server ended with code -9" in started.said()
         assert not is_alive(children["local-1"])
+
+
+def test_a_bot_that_is_killed_comes_back_and_tells_of_the_run_that_it_lost(tmp_path: Path) -> None:
+    with up(tmp_path / "d", free_port(), "--bots", "1", "--no-samples") as started:
+        before = started.children()["local-1"]
+        lost = start_long_task(started)
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: "local-1 ended with code -9 and starts again in 1 s" in started.said())
+        assert started.pilot("run", "--pool", "local", "--", "true").exit_code == 0
+        assert started.children()["local-1"] != before
+        state = next(task["state"] for task in started.pilot.json("tasks")["items"] if task["task_id"] == lost)
+        assert state == "BOT_DIED"
+
+
+def test_ctrl_c_says_which_running_task_is_given_up(tmp_path: Path) -> None:
+    with up(tmp_path / "d", free_port(), "--bots", "1", "--no-samples") as started:
+        lost = start_long_task(started)
+        assert started.end() == 0
+        assert f"stopping; {lost} on local-1 is given up\n" in started.said()
+
+
+def start_long_task(started: Up) -> str:
+    """Returns its id once it runs; whoever started it does not wait for it."""
+    request = task_request(pool="local", command=["sleep", "60"])
+    task_id = connect(started.pilot.url).new_task(request)
+    wait_for(lambda: task_id in started.pilot("tasks", "--state", "running").stdout)
+    return task_id
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    until = time.monotonic() + UP_WITHIN_S
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 # ---- the script
