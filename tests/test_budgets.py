@@ -14,12 +14,15 @@ from unittest import mock
 
 import pytest
 
-from server import task_request
+from server import task_output, task_request, task_update
 from server.access import LOCAL_USER
-from tests.life_world import POOL, LifeWorld, Machine, Run, end, keep_alive, report, start, task_input
+from server.task_scheduler import EndReport
+from server.task_update import Update
+from server.view_budget import BURST_REFRESHES, QUERIES_PER_REFRESH
+from tests.life_world import LifeWorld, Machine, Run, end, keep_alive, report, start, task_input
 
-SIZES = {"small": (2, 0), "large": (50, 40)}
-"""Bots and pending tasks that are there besides."""
+SIZES = {"small": (2, 0, 1), "large": (50, 40, 8)}
+"""Bots, pending tasks and specs that are there besides."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,10 @@ class Cost:
 class Fleet(LifeWorld):
     """A world that is already populated, and measures."""
 
-    def __init__(self, folder: Path, bots: int, waiting: int) -> None:
+    def __init__(self, folder: Path, bots: int, waiting: int, specs: int) -> None:
         super().__init__(folder)
+        for number in range(specs):
+            self.prewarming(f"src{number or ''}")
         self.others = [Machine(self, f"other{number}") for number in range(bots)]
         for machine in self.others:
             machine.sessions = 1
@@ -96,11 +101,13 @@ def test_the_poll_after_a_run_that_gets_the_next_task_costs_no_more(fleet: Fleet
 
 
 def test_a_background_hand_out_costs_four_and_four_at_most(fleet: Fleet) -> None:
-    fleet.prewarming()
     first = fleet.cost(fleet.machine.warms)
     again = fleet.cost(fleet.others[0].warms)
-    assert max(first.reads, again.reads) <= 4 and max(first.writes, again.writes) <= 4
-    assert first.queries == again.queries == 0
+    waiting = fleet.new_task(dimensions={"device": "none has it"})
+    on_demand = fleet.cost(lambda: fleet.others[1].warms(for_task=waiting))
+    assert first == Cost(4, 4, 0)  # the pool's first asks the head record where the switch stands
+    assert again == Cost(3, 4, 0)
+    assert on_demand == Cost(4, 4, 0)
 
 
 def test_a_start_costs_one_and_one(fleet: Fleet) -> None:
@@ -129,8 +136,14 @@ def test_an_end_costs_two_and_two(fleet: Fleet) -> None:
     assert fleet.cost(lambda: end(fleet.p1, run)) == Cost(2, 2, 0)
 
 
+def test_an_end_that_brings_the_last_output_costs_one_write_more_at_any_process(fleet: Fleet) -> None:
+    run = started(fleet)
+    last = Update(run.task_id, b"bye\n", 6, EndReport(0, 1.0))
+    assert fleet.cost(lambda: task_update.update(fleet.p2, run.token, last)) == Cost(2, 3, 0)
+    assert task_output.read(fleet.p2, run.task_id, 6) == b"bye\n"
+
+
 def test_the_end_of_a_background_run_costs_three_and_three(fleet: Fleet) -> None:
-    fleet.prewarming()
     run = fleet.machine.warms()
     start(fleet.p1, run)
     assert fleet.cost(lambda: end(fleet.p1, run)) == Cost(3, 3, 0)
@@ -138,26 +151,67 @@ def test_the_end_of_a_background_run_costs_three_and_three(fleet: Fleet) -> None
 
 def test_a_new_task_costs_at_most_two_reads_and_three_writes(fleet: Fleet) -> None:
     wanted = task_input(request_uuid="8c2f", dimensions={"device": "none has it"})
-    cost = fleet.cost(lambda: task_request.new_task(fleet.p1, LOCAL_USER, wanted))
-    assert cost.reads <= 2 and (cost.writes, cost.queries) == (3, 0)
-    assert fleet.cost(lambda: task_request.new_task(fleet.p1, LOCAL_USER, wanted)).writes == 0
+    assert fleet.cost(lambda: task_request.new_task(fleet.p1, LOCAL_USER, wanted)) == Cost(2, 3, 0)
+    assert fleet.cost(lambda: task_request.new_task(fleet.p2, LOCAL_USER, wanted)) == Cost(2, 0, 0)
+    plain = task_input(dimensions={"device": "none has it"})
+    assert fleet.cost(lambda: task_request.new_task(fleet.p1, LOCAL_USER, plain)) == Cost(1, 3, 0)
 
 
-def test_a_thousand_polls_of_fifty_bots_at_two_processes_cost_two_queries_a_second_each_and_no_writes(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("size", "tells"), [("small", False), ("large", False), ("large", True)], ids=["small", "large", "store tells news"]
+)
+def test_a_thousand_polls_at_two_processes_cost_what_two_processes_cost(
+    tmp_path: Path, size: str, tells: bool
 ) -> None:
-    fleet = Fleet(tmp_path, 50, 0)
-    fleet.fresh()
-    polls, seconds = 1_000, 50.0
-    with fleet.store.ops.measure() as measured:
-        for number in range(polls):
-            service = fleet.services[number % 2]
-            fleet.others[number % len(fleet.others)].poll(service)
-            service.pages.turn()
-            fleet.clock.advance(seconds / polls)
-    per_process_second = 2 * seconds
-    assert measured.queries <= 2 * per_process_second
-    assert measured.writes <= 0.5 * per_process_second
+    """All of it: views, sweeps, jobs and pages. However many bots poll, and whatever waits."""
+    _, waiting, specs = SIZES[size]
+    fleet = Fleet(tmp_path, 50, waiting, specs)
+    if not tells:
+        fleet.store.data_version = lambda: None  # type: ignore[method-assign]
+    polls, seconds = 1_000, 100.0
+    by_process = {service.process_id: [0, 0] for service in fleet.services}
+    for number in range(polls):
+        fleet.clock.advance(seconds / polls)
+        service = fleet.services[number % 2]
+        with fleet.store.ops.measure() as measured:
+            fleet.others[number // 2 % len(fleet.others)].poll(service)
+            if number % 20 < 2:
+                service.carrier.tick()
+        by_process[service.process_id][0] += measured.queries
+        by_process[service.process_id][1] += measured.writes
+    for queries, writes in by_process.values():
+        assert 0 < queries / seconds <= 2.0 + BURST_REFRESHES * QUERIES_PER_REFRESH / seconds
+        assert 0 < writes / seconds <= 0.5
     assert not any(machine.runs for machine in fleet.others)
-    assert {entry.pool for entry in fleet.p1.view.bots()} == {POOL}
+    fleet.close()
+
+
+def test_each_of_a_thousand_idle_polls_costs_nothing_itself(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, 50, 40, 8)
+    polls = 0
+
+    def poll_all() -> None:
+        nonlocal polls
+        for _ in range(10):
+            for machine in fleet.others:
+                for service in fleet.services:
+                    machine.poll(service)
+                    polls += 1
+
+    assert fleet.cost(poll_all) == Cost(0, 0, 0)
+    assert polls == 1_000
+    fleet.close()
+
+
+def test_a_process_that_nobody_asks_costs_nothing_but_its_sweeps(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, 2, 0, 1)
+    for service in fleet.services:
+        service.carrier.tick()
+    with fleet.store.ops.measure() as measured:
+        for _ in range(600):
+            fleet.clock.advance(1.0)
+            for service in fleet.services:
+                service.carrier.tick()
+    assert measured.queries / 600 <= 1.0, "both processes together"
+    assert measured.writes / 600 <= 0.5, "both processes together"
     fleet.close()
