@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -69,7 +70,7 @@ class ServerProcess:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return json.loads(error.read())
-        except OSError:
+        except (OSError, http.client.HTTPException):  # its process may be killed in the middle of the answer
             return None
 
     def workers(self) -> list[int]:
