@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -324,6 +325,7 @@ def test_an_instance_that_is_taken_away_ends_in_time_and_its_bot_loses_nothing(a
 
 def test_every_kind_of_record_that_expires_has_its_ttl_policy_in_the_docs(app: App) -> None:
     """After all that happened above."""
+    importlib.import_module("server.assembly")  # and with it every kind
     kinds = re.search(r"for kind in (.*); do", (ROOT / "docs" / "deploy.md").read_text())[1].split()
     store = Store.open(f"datastore:{app.project}")
     expiring = set()
