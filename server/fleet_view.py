@@ -16,7 +16,7 @@ from server import errors, prewarm_spec
 from server.latest import Head
 from server.page_exchange import NEWS_AFTER_S
 from server.policy import model
-from server.pool_planner import PoolPlanner
+from server.pool_planner import PoolPlanner, present
 from server.records import Record, get_multi, key_of
 from server.records.bot import Bot
 from server.records.pool import PoolGate
@@ -134,6 +134,14 @@ class FleetView:
         now_s = self._service.clock.now_s()
         self._polls[bot_id] = SeenPoll(now_s, next_s, held)
         self._service.pages.seen(bot_id, now_s, next_s)
+
+    def is_here(self, entry: BotEntry) -> None:
+        """The bot polls at this moment: one that was no longer counted on, since it was long overdue, is again."""
+        now_s = self._service.clock.now_s()
+        known = self._with_polls(entry.policy)
+        if known.alive and not present(known, now_s).alive:
+            self._polls[entry.policy.id] = SeenPoll(now_s, now_s, False)
+            self._dirty.add(entry.pool)
 
     def saw_update(self, bot_id: str) -> None:
         """A bot reported on its run: it lives."""

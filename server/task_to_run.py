@@ -79,6 +79,7 @@ def _once(service: Service, token: Token, entry: BotEntry) -> Answer:
         if held is not None:
             return held
     service.view.free_for_poll(token)
+    service.view.is_here(entry)
     delivery, in_the_way = _choose(service, token, entry.pool)
     if delivery is None and (in_the_way or service.view.is_behind(token)):
         held = _held(service, token)
