@@ -303,10 +303,10 @@ def end(
 
 
 def _end_quiet(service: Service, touched: Touched, token: Token) -> None:
-    """The last word of a run that was given up ends the quiet time that waits for it (H20), and for no other."""
-    known = service.view.bot(token.bot)
-    if known is not None and known.policy.quiet_until_s <= service.clock.now_s():
-        return
+    """The last word of a run that was given up ends the quiet time that waits for it (H20), and for no other.
+
+    Asks the store: the view of another process than the one that began the quiet time may not know of it.
+    """
     bot = key_of(Bot, token.bot).get()
     if bot is not None and bot.quiet_until_s and bot.quiet_n == token.claim:
         bot.quiet_until_s = 0.0
