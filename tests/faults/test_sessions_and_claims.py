@@ -110,6 +110,23 @@ def test_3_main_is_killed_while_its_runner_lives_so_the_run_ends_and_no_second_o
     assert state(api, first) == "BOT_DIED", "an end never changes"
 
 
+def test_3_the_old_runners_last_word_ends_the_quiet_time_at_whatever_worker_it_arrives(server: FaultServer) -> None:
+    """The worker that hears of the end has not seen the handshake yet."""
+    api, (a, b) = server.api(), list(lines(server).values())
+    for _ in range(3):
+        main = StandInBot(server.url, "b1").boot(a)
+        tasks = {api.new_task(task(id="b1")) for _ in range(2)}
+        runner = main.wait_for_run(b)
+        assert runner.start(b)
+        main.boot(a)
+        runner.tell(runner.end(-9), b)
+        run = main.wait_for_run(a, timeout_s=3.0)
+        assert run.start(a)
+        run.finish(line=a)
+        assert {runner.task_id, run.task_id} == tasks
+        assert (state(api, runner.task_id), state(api, run.task_id)) == ("BOT_DIED", "COMPLETED")
+
+
 def test_4_a_machine_reboots_in_mid_task_so_the_task_ended_with_it_and_is_not_started_again(
     server: FaultServer, start_bot: StartBot
 ) -> None:
