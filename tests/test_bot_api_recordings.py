@@ -12,6 +12,25 @@ from tests import recorded_bot
 from tests.recorded_bot import Replay
 from tests.server_world import World
 
+OUTCOMES: dict[str, tuple[str, int | None]] = {
+    "task_success": ("COMPLETED", 0),
+    "task_exit_code_3": ("COMPLETED", 3),
+    "task_named_cache": ("COMPLETED", 0),
+    "task_large_output": ("COMPLETED", 0),
+    "session_token_rotation": ("COMPLETED", 0),
+    "task_hard_timeout": ("TIMED_OUT", -15),
+    "task_hard_timeout_sigkill": ("TIMED_OUT", -9),
+    "task_io_timeout": ("TIMED_OUT", -15),
+    "task_canceled_before_start": ("CANCELED", None),
+    "task_killed": ("KILLED", -15),
+    "task_killed_handles_sigterm": ("KILLED", 7),
+    "task_error_before_start": ("BOT_DIED", None),
+    "task_internal_failure": ("BOT_DIED", None),
+    "sigterm_during_task": ("RUNNING", None),
+}
+"""What becomes of the task: its state and exit code."""
+WITHOUT_TASK = {"idle_polls", "event_bot_error", "quarantined"}
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
@@ -23,6 +42,17 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def replay(world: World) -> Replay:
     return Replay(world)
+
+
+def test_every_recording_is_replayed() -> None:
+    assert set(recorded_bot.names()) == {*OUTCOMES, *WITHOUT_TASK}
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_a_recorded_task_ends_as_it_did_with_all_of_its_output(replay: Replay, name: str) -> None:
+    result = replay.play(name).result()
+    assert (result.state, result.exit_code) == OUTCOMES[name]
+    assert replay.stored_output() == replay.output
 
 
 @pytest.mark.parametrize("name", recorded_bot.names())
