@@ -59,8 +59,9 @@ class Service:
 
     def note_new_task(self, queue: TaskToRun) -> None:
         """A new real task: plan for it at once, so that a run that must give way is told without waiting for a poll."""
-        from server import task_to_run
+        from server import fleet_view, task_to_run
 
+        fleet_view.refresh_quietly(self.view)  # a process that no bot polls has nobody else to ask for it
         self.view.apply([queue])
         task_to_run.act(self, queue.pool, self.view.plan(queue.pool))
         self.wakeup.notify()

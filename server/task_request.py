@@ -14,6 +14,7 @@ import structlog
 
 from server import errors
 from server.access import Permission, Principal
+from server.fleet_view import refresh_quietly
 from server.records import RETAIN_TASK_S, expiry, key_of, put_multi
 from server.records.task import PENDING, TaskRequest, TaskResult, TaskToRun
 from server.task_ids import new_task_id, parse_task_id
@@ -52,6 +53,8 @@ def new_task(service: Service, principal: Principal, wanted: NewTask) -> Created
     """
     pool = wanted.pool()
     principal.require(Permission.POOL_CREATE_TASK, pool)
+    if _is_crowded(service, pool):
+        refresh_quietly(service.view)  # others may have taken them by now
     for _ in range(MOST_IDS):
         now_s = service.clock.now_s()
         with service.store.context():
@@ -79,7 +82,9 @@ def _create(
             return Created(known, key_of(TaskResult, known.task_id).get(), False)
         request.key, result.request_key = key_of(TaskRequest, key), key
     service.refuse_when_full()
-    _refuse_when_crowded(service, result.pool)
+    if _is_crowded(service, result.pool):
+        most = service.config.pool(result.pool).max_pending
+        raise errors.ResourceExhausted(f"{most} tasks wait in pool {result.pool} already; more are not taken")
     if request.parent_task_id:
         _check_parent(request.parent_task_id)
     if result.key.get() is not None:
@@ -101,10 +106,8 @@ def _find(caller: str, request_uuid: str, now_s: float) -> tuple[TaskRequest | N
     return None, key
 
 
-def _refuse_when_crowded(service: Service, pool: str) -> None:
-    most = service.config.pool(pool).max_pending
-    if service.view.count_pending(pool) >= most:
-        raise errors.ResourceExhausted(f"{most} tasks wait in pool {pool} already; more are not taken")
+def _is_crowded(service: Service, pool: str) -> bool:
+    return service.view.count_pending(pool) >= service.config.pool(pool).max_pending
 
 
 def _note(service: Service, queue: TaskToRun, now_s: float) -> None:

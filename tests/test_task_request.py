@@ -138,6 +138,17 @@ def test_a_full_pool_takes_no_more_and_says_how_many_wait(world: LifeWorld) -> N
     assert ask(world).is_new
 
 
+def test_a_process_that_no_bot_polls_learns_that_its_tasks_were_taken(world: LifeWorld) -> None:
+    world.configure(max_pending=2)
+    bot = Machine(world)
+    bot.handshake()
+    for _ in range(6):
+        world.clock.advance(2)
+        run = bot.takes(task_of(ask(world, process=1)), world.p1)
+        start(world.p1, run)
+        end(world.p1, run)
+
+
 def test_a_repeat_of_an_accepted_request_is_answered_though_the_pool_is_full(world: LifeWorld) -> None:
     world.configure(max_pending=1)
     first = ask(world, request_uuid="u1")
