@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-TIMED = ("tests/faults/", "tests/app_engine/", "tests/browser/", "tests/test_up", "tests/test_example", "tests/test_cli")
+TIMED = tuple(f"tests/{name}" for name in ("faults/", "app_engine/", "browser/", "test_up", "test_example", "test_cli"))
 TRIES_AGAIN = 2
 """Real processes on a machine that others use too can miss a time limit; the report says which had to try again."""
 
