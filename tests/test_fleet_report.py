@@ -59,12 +59,14 @@ def test_a_task_that_ran_tells_why_that_bot(world: LifeWorld) -> None:
 def test_a_bot_of_a_pool_in_shadow_mode_is_told_what_would_change_that(world: LifeWorld) -> None:
     world.prewarming(expected_per_h=60)
     world.configure(mode="shadow")
-    Machine(world).handshake()
-    Machine(world, "bot2").handshake()
-    world.clock.advance(120)
-    world.fresh()
-    world.clock.advance(60)
-    world.fresh()
+    bots = [Machine(world), Machine(world, "bot2")]
+    for bot in bots:
+        bot.handshake()
+    for _ in range(3):
+        world.clock.advance(60)
+        world.fresh()
+        for bot in bots:
+            bot.poll()
     why = fleet_report.why_bot(world.p1, "bot1")
     assert why["verdict"] == "refused" and why["gate"] == "switch"
     assert "shadow" in why["sentence"] and "live" in why["would_change"]
