@@ -18,7 +18,7 @@ from tests.faults.stand_in import Line, NoAnswer, Run, StandInBot, lines
 
 pytestmark = pytest.mark.processes
 
-RACES = 200
+RACES = 100
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_11_so_it_is_when_the_bot_starts_anew_instead(server: FaultServer) -> No
     wait_for_state(api, task_id, "KILLED", 2.0)
 
 
-def test_12_cancel_races_start_hundreds_of_times_and_a_canceled_task_never_ran(server: FaultServer) -> None:
+def test_12_cancel_races_start_through_two_workers_and_a_canceled_task_never_ran(server: FaultServer) -> None:
     api, (a, b) = server.api(), two_lines(server)
     bot = StandInBot(server.url, "b1").boot(a)
     barrier = threading.Barrier(2)
@@ -186,8 +186,8 @@ def test_12_cancel_races_start_hundreds_of_times_and_a_canceled_task_never_ran(s
 
     with ThreadPoolExecutor(1) as pool:
         for number in range(RACES):
-            if number % 50 == 0:  # some at a time: the worker at a has seen most of them when it is asked
-                for _ in range(50):
+            if number % 25 == 0:  # some at a time: the worker at a has seen most of them when it is asked
+                for _ in range(25):
                     api.new_task(task(id="b1"))
             run = bot.wait_for_run(a)
             started = pool.submit(start, run)

@@ -48,7 +48,7 @@ def processes(
     if request.param == "emulator":
         monkeypatch.setenv("DATASTORE_EMULATOR_HOST", request.getfixturevalue("emulator"))
         # There a transaction waits two seconds for another one that holds the record.
-        url, races = f"datastore:cancel-{time.time_ns()}", 10
+        url, races = f"datastore:cancel-{time.time_ns()}", 6
     services = [assembly.build(Settings(store_url=url), rng=random.Random(n)) for n in range(2)]
     yield services[0], services[1], races
     for service in services:

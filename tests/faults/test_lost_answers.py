@@ -12,7 +12,7 @@ from tests.faults.proxy import Proxy, losing
 
 pytestmark = pytest.mark.processes
 
-TASKS = 100
+TASKS = 80
 
 
 def test_with_a_fifth_of_all_answers_lost_every_task_is_made_started_and_ended_once(

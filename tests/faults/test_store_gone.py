@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
@@ -61,23 +62,22 @@ def test_whoever_calls_while_the_store_is_gone_is_told_clearly(start_server: Sta
     idle = StandInBot(server.url, "idle").boot()
     run = bot.wait_for_run()
     assert run.start()
-    with outage(server):
-        statuses = {}
-        for name, request in {
-            "output": run.update(output="aGkK", output_chunk_start=0),
-            "end": run.end(),
-            "handshake": StandInBot(server.url, "new", session_id="s1").handshake(),
-        }.items():
-            statuses[name] = request.try_to_send()
-        assert {name: status for name, (status, _) in statuses.items()} == dict.fromkeys(statuses, 503)
-        assert all("error" in answer for _, answer in statuses.values())
+    calls = {
+        "output": run.update(output="aGkK", output_chunk_start=0),
+        "end": run.end(),
+        "handshake": StandInBot(server.url, "new", session_id="s1").handshake(),
+    }
+    with outage(server), ThreadPoolExecutor(len(calls) + 1) as pool:  # some wait for the store for seconds
+        refused = pool.submit(once.call, "swarming.v2.Tasks", "NewTask", task(), swarming.TaskRequestMetadataResponse)
+        answers = dict(zip(calls, pool.map(lambda call: call.try_to_send(), calls.values()), strict=True))
+        assert {name: status for name, (status, _) in answers.items()} == dict.fromkeys(calls, 503)
+        assert all(answer["error"]["code"] == "UNAVAILABLE" for _, answer in answers.values())
         for _ in range(3):
-            answer = idle.ask()
-            assert answer["cmd"] == "sleep", "a poll is told to come back"
-        with pytest.raises(PrpcError) as refused:
-            once.call("swarming.v2.Tasks", "NewTask", task(), swarming.TaskRequestMetadataResponse)
-        assert refused.value.name == "UNAVAILABLE" and refused.value.transient
-        assert refused.value.retry_after_s
+            assert idle.ask()["cmd"] == "sleep", "a poll is told to come back"
+        error = refused.exception()
+        assert isinstance(error, PrpcError)
+        assert (error.name, error.transient) == ("UNAVAILABLE", True)
+        assert error.retry_after_s
     assert run.tell(run.end())["ok"], "the end is told again, and counts"
     run.give_back()
     assert state(api, run.task_id) == "COMPLETED"
