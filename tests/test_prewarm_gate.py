@@ -243,6 +243,23 @@ def test_a_bot_that_the_store_says_is_unfit_is_given_no_background_work(world: L
         hand_out(world.p2, bot.token)
 
 
+def test_a_pool_with_ten_thousand_runs_still_hands_out(world: LifeWorld) -> None:
+    world.prewarming()
+    bot, other = fleet(world, 2)
+    entry = hand_out(world.p1, other.token) and world.gate().entries[0]
+
+    def many() -> None:
+        gate = world.gate()
+        others = [{**entry, "task": f"7d312dd8{number:06x}10", "bot": f"b-{number}"} for number in range(10_000)]
+        gate.entries = [*gate.entries, *others]
+        gate.put()
+
+    world.store.transaction(many)
+    task = world.new_task(dimensions={"cpu": "none-has-it"})
+    assert hand_out(world.p2, bot.token, for_task=task)
+    assert len(world.entries()) == 10_002
+
+
 # ---- what it learns
 
 

@@ -11,10 +11,11 @@ class PoolGate(Record):
     """Key: the pool.
 
     `entries` holds exactly the background runs that are held: [{task, bot, n, family, generation, revision, slot,
-    purpose, for, since_s}], a set keyed by (task, n).
+    purpose, for, since_s}], a set keyed by (task, n). Compressed: an entity may have a mebibyte, which as plain JSON is
+    reached with 4,500 runs.
     """
 
-    entries = ndb.JsonProperty(default=[])
+    entries = ndb.JsonProperty(default=[], compressed=True)
     stopped = Flag()
     stopped_why = Text()
     epoch = Int()
