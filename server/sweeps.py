@@ -6,7 +6,9 @@ only while the service was up (`Beat.up_since_s`), so after a gap all clocks sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import structlog
@@ -53,26 +55,33 @@ def _each(ids: Iterable[str], sweep: Callable[[str], object]) -> None:
 
 
 def declare_deaths(service: Service, beat: Beat) -> None:
-    """Ends what silent bots hold. Where too many would die at once it stops and says so: the fault is elsewhere."""
+    """Ends what silent bots hold. A pool in which too many would die at once is left alone: the fault is elsewhere."""
     service.view.refresh(force=True)
     service.pages.merge()
-    silent, living = [], 0
+    silent: dict[str, dict[str, float]] = {}
+    living: Counter[str] = Counter()
     for entry in service.view.bots():
         bot = entry.policy
         if not bot.alive:
             continue
-        living += 1
-        seen_s = max(bot.last_seen_s, entry.changed_s if bot.held is not None else 0.0)
-        if beat.now_s - max(seen_s, beat.up_since_s) > service.config.pool(entry.pool).death_timeout_s:
-            silent.append((bot.id, seen_s))
-    share = service.config.current.defaults.death_alarm_share
-    if len(silent) >= FEWEST_FOR_ALARM and len(silent) > share * living:
-        service.alarm = f"{len(silent)} of {living} bots fell silent at once; none was declared dead"
-        log.error("mass silence", silent=len(silent), living=living)
-        return
-    service.alarm = ""
-    since_s = {bot_id: max(seen_s, beat.up_since_s) for bot_id, seen_s in silent}
-    _each(since_s, lambda bot_id: task_stops.declare_dead(service, bot_id, since_s[bot_id]))
+        living[entry.pool] += 1
+        seen_s = max(bot.last_seen_s, entry.changed_s if bot.held is not None else 0.0, beat.up_since_s)
+        if beat.now_s - seen_s > service.config.pool(entry.pool).death_timeout_s:
+            silent.setdefault(entry.pool, {})[bot.id] = seen_s
+    alarms = []
+    for pool, since_s in sorted(silent.items()):
+        share = service.config.pool(pool).death_alarm_share
+        if len(since_s) >= FEWEST_FOR_ALARM and len(since_s) > share * living[pool]:
+            share_lost = f"{len(since_s)} of {living[pool]} bots of {pool}"
+            alarms.append(f"{share_lost} fell silent at once; none was declared dead")
+            log.error("mass silence", pool=pool, silent=len(since_s), living=living[pool])
+            continue
+        _each(since_s, functools.partial(_declare_dead, service, since_s))
+    service.alarm = "; ".join(alarms)
+
+
+def _declare_dead(service: Service, since_s: Mapping[str, float], bot_id: str) -> None:
+    task_stops.declare_dead(service, bot_id, since_s[bot_id])
 
 
 def retire_records(service: Service, beat: Beat) -> None:

@@ -273,9 +273,33 @@ def test_when_many_fall_silent_at_once_nobody_is_declared_dead_and_somebody_is_t
     for bot in bots[:3]:
         bot.poll()
     sweeps.declare_deaths(world.p1, world.beat())
-    assert world.p1.alarm == "5 of 8 bots fell silent at once; none was declared dead"
+    assert world.p1.alarm == "5 of 8 bots of p fell silent at once; none was declared dead"
     assert all(world.bot(bot.bot_id).alive for bot in bots)
     bots[3].poll()
     sweeps.declare_deaths(world.p1, world.beat())
     assert world.p1.alarm == ""
     assert [world.bot(bot.bot_id).alive for bot in bots] == [True] * 4 + [False] * 4
+
+
+def test_a_pool_that_fell_silent_keeps_no_other_pools_dead_alive(world: LifeWorld) -> None:
+    for number in range(4):
+        Machine(world, f"p{number}").handshake()
+    for number in range(10):
+        Machine(world, f"q{number}", said=report(f"q{number}", pool=["q"])).handshake()
+    world.clock.advance(601)
+    for number in range(1, 10):
+        bot = Machine(world, f"q{number}", said=report(f"q{number}", pool=["q"]))
+        bot.token = Token(bot.bot_id, world.bot(bot.bot_id).session_id)
+        bot.poll()
+    sweeps.declare_deaths(world.p1, world.beat())
+    assert world.p1.alarm == "4 of 4 bots of p fell silent at once; none was declared dead"
+    assert (world.bot("p0").alive, world.bot("q0").alive) == (True, False)
+
+
+def test_a_person_can_say_that_the_silent_ones_are_gone(world: LifeWorld) -> None:
+    world.configure(death_alarm_share=1.0)
+    for number in range(5):
+        Machine(world, f"b{number}").handshake()
+    world.clock.advance(601)
+    sweeps.declare_deaths(world.p1, world.beat())
+    assert not any(world.bot(f"b{number}").alive for number in range(5))
