@@ -12,13 +12,23 @@ from tests.faults.stand_in import Line, Run, StandInBot
 class Crowd:
     """Bots, each with a line to a process of its own choice: they alternate between the processes."""
 
-    def __init__(self, urls: list[str], count: int, *, lines: list[Line] | None = None, prefix: str = "c") -> None:
+    def __init__(
+        self,
+        urls: list[str],
+        count: int,
+        *,
+        lines: list[Line] | None = None,
+        prefix: str = "c",
+        pool: str = "local",
+    ) -> None:
         """Args:
         urls: of the processes; more than one for servers that share a store.
         count: how many bots.
         lines: to the workers of a server with several; the bots share them, so each is used by one thread at a time.
+        prefix: of the bots' ids.
+        pool: of the bots.
         """
-        self.bots = [StandInBot(urls[number % len(urls)], f"{prefix}{number}") for number in range(count)]
+        self.bots = [StandInBot(urls[number % len(urls)], f"{prefix}{number}", pool) for number in range(count)]
         self.busy: set[str] = set()
         """Bots with a run: their main does not poll."""
         self._lines = lines
@@ -59,12 +69,6 @@ class Crowd:
             assert run.start()
             run.finish(exit_code)
             self.busy.discard(run.bot.bot_id)
-
-    def leave(self) -> None:
-        """All say that they go, and are counted no more."""
-        for bot in self.bots:
-            fields = {**bot.report(), "event": "bot_shutdown", "message": "Signal was received", "session": bot.token}
-            bot.request("event", fields).send()
 
     def close(self) -> None:
         """Ends the threads."""

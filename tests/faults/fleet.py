@@ -227,7 +227,7 @@ def wait_for_ends(api: Api, task_ids: list[str], timeout_s: float) -> dict[str, 
         if not open_tasks:
             return {task_id: state_name(result) for task_id, result in found.items()}
         if time.monotonic() >= deadline_s:
-            raise AssertionError(f"not final after {timeout_s} s: {open_tasks}")
+            raise AssertionError(f"not within {timeout_s} s: the ends of {open_tasks}")
         time.sleep(0.2)
 
 

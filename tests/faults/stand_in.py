@@ -63,7 +63,7 @@ def lines(server: ServerProcess, wanted: int = 2) -> dict[int, Line]:
     spare: list[Line] = []
     deadline_s = time.monotonic() + 40.0
     while len(found) < wanted:
-        assert time.monotonic() < deadline_s, f"reached only {len(found)} of {wanted} workers"
+        assert time.monotonic() < deadline_s, f"not within 40 s: {wanted} workers, only {len(found)}"
         line = Line(server.url)
         pid = line.pid()
         if pid not in found:
@@ -147,7 +147,7 @@ class StandInBot:
         deadline_s = time.monotonic() + timeout_s
         while (answer := self.ask(line))["cmd"] != "run":
             assert answer["cmd"] == "sleep", answer
-            assert time.monotonic() < deadline_s, f"{self.bot_id} got no run within {timeout_s} s: {answer}"
+            assert time.monotonic() < deadline_s, f"not within {timeout_s} s: a run for {self.bot_id}; {answer}"
             time.sleep(0.1)
         return Run(self, answer)
 

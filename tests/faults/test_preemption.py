@@ -45,7 +45,7 @@ def test_a_real_task_starts_within_five_seconds_on_the_bot_that_prewarms(
     record_property("preempt_start_s", round(took_s, 2))
     print(f"preempted in {took_s:.2f} s")
     assert started["task_id"][:-1] == real[:-1]
-    assert took_s < BOUND_S
+    assert took_s < BOUND_S, f"not within {BOUND_S} s: it took {took_s:.1f} s"
     wait_for_state(api, real, "COMPLETED")
     assert state(api, background) == "KILLED"
     assert api.results([background])[0].duration < 60

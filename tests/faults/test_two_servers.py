@@ -43,16 +43,14 @@ class Racers:
     store_url: str
     lines: list[Line] | None = None
 
-    def crowd(self, count: int = BOTS, prefix: str = "c") -> Crowd:
+    def crowd(self, count: int = BOTS, prefix: str = "c", pool: str = POOL) -> Crowd:
         """Bots, half of which ask the one, half the other."""
-        return Crowd([server.url for server in self.servers], count, lines=self.lines, prefix=prefix).boot()
+        urls = [server.url for server in self.servers]
+        return Crowd(urls, count, lines=self.lines, prefix=prefix, pool=pool).boot()
 
     def look(self) -> None:
         """Has both look at the store, each asked to by a bot of another pool."""
-        onlookers = Crowd([server.url for server in self.servers], 2, lines=self.lines, prefix="onlooker")
-        for bot in onlookers.bots:
-            bot.pool = "elsewhere"
-        onlookers.boot()
+        onlookers = self.crowd(2, "onlooker", pool="elsewhere")
         time.sleep(1.2)
         assert onlookers.runs() == []
         onlookers.close()
@@ -125,9 +123,11 @@ def test_a_bot_that_asks_both_at_once_holds_one_task(start_server: StartServer) 
 
 def test_the_reserve_is_kept_though_every_process_sees_the_last_bots_above_it(racers: Racers) -> None:
     """What is above it is handed out, though each process plans by itself and sees only its own bots poll."""
-    racers.servers[0].api().post("/specs", spec())
+    api = racers.servers[0].api()
     for number in range(4):
-        crowd = racers.crowd(prefix=f"c{number}-")
+        pool = f"pool{number}"
+        api.post("/specs", spec(f"src{number}", pool=pool))
+        crowd = racers.crowd(prefix=f"c{number}-", pool=pool)
         racers.look()
         got: list[Run] = []
         deadline_s = time.monotonic() + 20.0
@@ -136,12 +136,11 @@ def test_the_reserve_is_kept_though_every_process_sees_the_last_bots_above_it(ra
         for _ in range(3):  # those that got nothing ask again
             got += crowd.runs()
         with racers.records():
-            entries = key_of(PoolGate, POOL).get().entries
+            entries = key_of(PoolGate, pool).get().entries
         assert {entry["task"] for entry in entries} == {run.task_id for run in got}
         assert len(got) == BOTS - RESERVE, [run.bot.bot_id for run in got]
         assert all(run.purpose == "forecast" for run in got)
         crowd.finish(got)
-        crowd.leave()
         crowd.close()
 
 
