@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import orjson
-
-from server import errors
+from server import cursors, errors
 from server.access import Permission, Principal
 from server.records import get_multi, key_of, task
 from server.records.task import TaskRequest, TaskResult
@@ -21,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_PER_PAGE = 1000
 DEFAULT_PER_PAGE = 100
+CURSORS = "tasks"
 MOST_SCANNED = 5000
 """Results that one page looks at; a page that found too little goes on from its cursor."""
 
@@ -132,7 +129,7 @@ def list_tasks(service: Service, principal: Principal, query: ListQuery) -> Page
     if query.state not in STATE_QUERIES:
         raise errors.InvalidArgument(f"state: {query.state!r} is not a state query", field="state")
     states, test = STATE_QUERIES[query.state]
-    after = _read_cursor(query.cursor) if query.cursor else None
+    after = _place(query.cursor) if query.cursor else None
     items: list[TaskResult] = []
     at_s, passed = after or (0.0, [])
     with service.store.context():
@@ -143,7 +140,7 @@ def list_tasks(service: Service, principal: Principal, query: ListQuery) -> Page
             if wanted and all(own.intersection(values) for values in tags) and _visible(principal, result):
                 items.append(result)
             if len(items) == limit or scanned == MOST_SCANNED:
-                return Page(items, _write_cursor(at_s, passed))
+                return Page(items, cursors.write(CURSORS, at_s, passed))
     return Page(items)
 
 
@@ -198,15 +195,6 @@ Place = tuple[float, list[str]]
 is the store's affair (Google's differ)."""
 
 
-def _write_cursor(at_s: float, passed: list[str]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(["tasks", at_s, passed])).decode()
-
-
-def _read_cursor(text: str) -> Place:
-    try:
-        kind, created_s, passed = orjson.loads(base64.urlsafe_b64decode(text.encode()))
-        if kind != "tasks" or not isinstance(passed, list):
-            raise ValueError("a cursor of another list")
-        return float(created_s), [str(task_id) for task_id in passed]
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise errors.InvalidArgument("cursor: not one of this list", field="cursor") from error
+def _place(cursor: str) -> Place:
+    at_s, passed = cursors.read(CURSORS, cursor, float, list)
+    return at_s, [str(task_id) for task_id in passed]
