@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,8 +38,8 @@ class PoolPlanner:
         self._planning = threading.Lock()
         self._plans: dict[str, model.PoolPlan] = {}
         self._planned: dict[str, tuple[float, float]] = {}
-        self._samples: dict[str, tuple[float, deque[int]]] = {}
-        self._growth: dict[str, float] = {}
+        self._sampled_s: dict[str, float] = {}
+        self._growth: dict[str, growth.Growing] = {}
 
     def plan(self, pool: str) -> model.PoolPlan:
         """The pool's plan; made anew when something changed and the last one's cost allows."""
@@ -67,21 +66,21 @@ class PoolPlanner:
 
     def pool_view(self, pool: str) -> model.PoolView:
         """All that the policy needs to know of the pool, now."""
-        service, view = self._service, self._view
+        service, view, now_s = self._service, self._view, self._service.clock.now_s()
         self._sample(pool)
-        demand, generation_demand = service.pages.demand(pool, service.clock.now_s(), self._families(pool))
+        demand, generation_demand = service.pages.demand(pool, now_s, self._families(pool))
         demand = {family: self._with_costs(family, known) for family, known in demand.items()}
         return model.PoolView(
             pool=pool,
-            now_s=service.clock.now_s(),
+            now_s=now_s,
             view_age_s=view.age_s(),
-            bots=tuple(present(entry.policy, service.clock.now_s()) for entry in view.bots(pool)),
+            bots=tuple(present(entry.policy, now_s) for entry in view.bots(pool)),
             pending=tuple(entry.policy for entry in view.pending(pool)),
             specs=tuple(spec.policy for spec in view.specs().values() if spec.policy_pool == pool),
             demand=demand,
             generation_demand=generation_demand,
             thresholds=service.config.thresholds(pool),
-            gate=replace(view.gate(pool), growth_p90=self._growth.get(pool, 0.0)),
+            gate=replace(view.gate(pool), growth_p90=self._growth[pool].p90),
             config_revision=service.config.revision,
         )
 
@@ -96,13 +95,12 @@ class PoolPlanner:
     def _sample(self, pool: str) -> None:
         """Counts the tasks in the system at even steps, for the reserve."""
         now_s = self._service.clock.monotonic_s()
-        last_s, samples = self._samples.get(pool, (float("-inf"), deque(maxlen=growth.MOST_SAMPLES)))
+        growing = self._growth.setdefault(pool, growth.Growing())
         colds = [spec.policy.cold_cost_s for spec in self._view.specs().values() if spec.policy_pool == pool]
-        if now_s - last_s < growth.step_s(max(colds, default=0.0)):
+        if now_s - self._sampled_s.get(pool, float("-inf")) < growth.step_s(max(colds, default=0.0)):
             return
-        samples.append(self._view.tasks_in_system(pool))
-        self._samples[pool] = (now_s, samples)
-        self._growth[pool] = growth.growth_p90(list(samples))
+        growing.add(self._view.tasks_in_system(pool))
+        self._sampled_s[pool] = now_s
 
     def _families(self, pool: str) -> list[str]:
         return [family for family, spec in self._view.specs().items() if spec.policy_pool == pool]

@@ -9,15 +9,11 @@ from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
 import main
 from client.cli import cli
-from server.policy.growth import growth_p90
 from server.policy.simulate import chart, report, trace
 from server.policy.simulate.forecast import DECAYS, Forecast, erlang_excess
-from server.policy.simulate.growing import Growing
 from server.policy.simulate.options import Options
 from server.policy.simulate.replay import fleet_size, replay
 from server.policy.simulate.restock import base_stock
@@ -75,14 +71,6 @@ def test_the_fleet_is_the_smallest_that_the_busy_hour_fills_to_the_share_that_wa
 
 def test_hours_of_occupation_are_split_at_the_hour():
     assert trace.busy_hour_load([(1800.0, 5400.0)], 7199.0) == pytest.approx(0.5)
-
-
-@given(st.lists(st.integers(0, 40), max_size=120))
-def test_growth_kept_up_step_by_step_is_the_growth_that_the_server_computes(samples):
-    growing = Growing()
-    for sample in samples:
-        growing.add(sample)
-    assert growing.p90 == growth_p90(samples)
 
 
 def test_the_wait_beyond_ones_patience_is_that_of_random_ends():

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from server.policy import growth
 from server.policy.demand import DemandSums
+from server.policy.growth import Growing
 from server.policy.model import (
     Bot,
     Demand,
@@ -29,7 +30,6 @@ from server.policy.model import (
 )
 from server.policy.plan import claimable, plan
 from server.policy.simulate import world as virtual
-from server.policy.simulate.growing import Growing
 from server.policy.simulate.options import Options
 from server.policy.simulate.world import World
 from server.policy.utilization import hysteresis, utilization
