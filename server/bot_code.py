@@ -87,9 +87,16 @@ def bootstrap_script(server_url: str) -> str:
     return _BOOTSTRAP.format(shown=shown, server=json.dumps(url))
 
 
-def start_command(server_url: str) -> str:
-    """The one line that a person types on a machine to make it a bot."""
-    return f"curl -sSf {server_url.rstrip('/')}/bootstrap | python3 -"
+def start_command(server_url: str, *, with_secret: bool = False, pool: str = "") -> str:
+    """The one line that a person types on a machine to make it a bot.
+
+    Args:
+        server_url: where bots reach the server.
+        with_secret: bots need the secret, which then stands in the variable PILOTLIGHT_BOT_SECRET.
+        pool: that it is to serve; "" leaves the bot's own default.
+    """
+    header = '-H "Authorization: Bearer $PILOTLIGHT_BOT_SECRET" ' if with_secret else ""
+    return f"curl -sSf {header}{server_url.rstrip('/')}/bootstrap | python3 -" + (f" --pool {pool}" if pool else "")
 
 
 @functools.cache

@@ -151,11 +151,6 @@ class ConfigHolder:
             self._held, self.problem = (revision, config), ""
 
 
-def get_latest(service: Service) -> latest.Head:
-    """The heads as they stand in the store: one look-up."""
-    return latest.read(service)
-
-
 def save_config(
     service: Service, principal: Principal, body: Mapping[str, Any], base_revision: int, note: str = ""
 ) -> SavedConfig:

@@ -8,7 +8,7 @@ or "sleep", never "no": what a bot must be told comes from the store.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -372,8 +372,3 @@ def refresh_quietly(view: FleetView, *, eager: bool = False) -> bool:
     except (errors.StoreUnavailable, errors.Contention):
         return False
     return True
-
-
-def requirement(dimensions: Sequence[Sequence[Any]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """A record's dimensions as the policy takes them."""
-    return tuple((key, tuple(values)) for key, values in dimensions)

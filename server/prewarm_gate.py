@@ -8,7 +8,7 @@ touch it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from server.policy import gates, model
 from server.records import RETAIN_TASK_S, expiry, get_multi, key_of
@@ -102,22 +102,6 @@ def learn(gate: PoolGate | None, family: str, bot_id: str, failed: bool, config:
         opened_s = now_s
         why = f"{failures} runs in a row failed on {len(bots)} bots"
     gate.breakers = {**others, family: {"failures": failures, "bots": bots, "open_since_s": opened_s, "why": why}}
-
-
-def close_breaker(service: Service, pool: str, family: str) -> None:
-    """Forgets a family's failures (an operator repaired it, or saved a new revision)."""
-
-    def step() -> PoolGate | None:
-        gate = key_of(PoolGate, pool).get()
-        if gate is None or family not in gate.breakers:
-            return None
-        gate.breakers = {name: value for name, value in gate.breakers.items() if name != family}
-        gate.put()
-        return gate
-
-    gate = service.store.transaction(step)
-    if gate is not None:
-        service.view.apply([gate])
 
 
 def claim_background(service: Service, token: Token, pool: str, hand_out: HandOut, plan: model.PoolPlan) -> Delivery:
@@ -271,8 +255,3 @@ def _records(
         expire_at=keep,
     )
     return request, result
-
-
-def entries_of(gate: PoolGate | None) -> list[dict[str, Any]]:
-    """The gate's entries; none when the pool never handed out."""
-    return list(gate.entries) if gate else []

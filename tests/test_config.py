@@ -159,7 +159,7 @@ def test_a_wrong_config_file_is_named_and_nothing_is_saved(store, tmp_path, text
         config.ensure_first(process(store, str(file)))
     assert str(file) in refused.value.text
     assert says in refused.value.text
-    assert config.get_latest(process(store)).config_revision == 0
+    assert latest.read(process(store)).config_revision == 0
 
 
 def test_a_config_file_that_is_not_there_is_named(store, tmp_path):
@@ -213,13 +213,13 @@ def test_of_editors_who_save_at_once_exactly_one_wins(store):
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(save, range(4))) == ["lost", "lost", "lost", "saved"]
-    assert config.get_latest(services[0]).config_revision == 2
+    assert latest.read(services[0]).config_revision == 2
 
 
 def test_a_wrong_config_is_not_saved(service):
     with pytest.raises(errors.FieldErrors):
         config.save_config(service, MIRA, {"defaults": {"mode": "on"}}, 1)
-    assert config.get_latest(service).config_revision == 1
+    assert latest.read(service).config_revision == 1
 
 
 def test_revisions_are_kept_with_author_and_note_newest_first(service):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +17,6 @@ from server.task_scheduler import HoldsRun, NotNow
 from tests.life_world import FAMILY, LIVE, POOL, LifeWorld, Machine, end, hand_out, spec_body, start
 
 SHUT = PoolPlan(advice={}, gate_open=False, utilization=0.5)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    world = LifeWorld(tmp_path / "data")
-    yield world
-    world.close()
 
 
 def fleet(world: LifeWorld, number: int) -> list[Machine]:
@@ -291,6 +282,6 @@ def test_a_closed_breaker_lets_the_spec_go_on(world: LifeWorld) -> None:
         end(world.p1, run, exit_code=1)
     world.fresh()
     assert world.p2.view.gate(POOL).open_breakers == {FAMILY: "3 runs in a row failed on 3 bots"}
-    prewarm_gate.close_breaker(world.p1, POOL, FAMILY)
+    prewarm_spec.resume(world.p1, LOCAL_USER, FAMILY)
     world.fresh()
     assert world.p2.view.gate(POOL).open_breakers == {}

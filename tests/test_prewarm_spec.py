@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from server import audit, config, errors, prewarm_spec, swatches
+from server import audit, config, errors, latest, prewarm_spec, swatches
 from server.access import ADMIN, Principal
 from server.clock import FakeClock
 from server.policy.model import Purpose, Wish
@@ -65,7 +65,7 @@ def test_a_second_spec_of_the_same_name_is_refused(service):
     create(service)
     with pytest.raises(errors.AlreadyExists, match="revision 1, active"):
         create(service)
-    assert config.get_latest(service).spec_changes == 1
+    assert latest.read(service).spec_changes == 1
 
 
 def test_every_change_is_noticed_by_other_processes_and_audited(service):
@@ -75,7 +75,7 @@ def test_every_change_is_noticed_by_other_processes_and_audited(service):
     prewarm_spec.resume(service, NOAH, "chromium-src")
     prewarm_spec.roll_back(service, MIRA, "chromium-src", 1, "r2 is broken")
     prewarm_spec.retire(service, MIRA, "chromium-src", "over")
-    assert config.get_latest(service).spec_changes == 6
+    assert latest.read(service).spec_changes == 6
     entries = sorted(audit.recent(service), key=lambda entry: entry.what)
     assert {entry.what.removeprefix("spec.") for entry in entries} == {
         "create",

@@ -41,11 +41,6 @@ def text(value: object) -> str:
     return str(value).encode("utf-8", errors="replace").decode("utf-8")
 
 
-def string_pairs(values: Mapping[str, str]) -> list[swarming_pb2.StringPair]:
-    """A map, sorted by key."""
-    return [swarming_pb2.StringPair(key=text(key), value=text(value)) for key, value in sorted(values.items())]
-
-
 def string_list_pairs(values: Mapping[str, Iterable[str]]) -> list[swarming_pb2.StringListPair]:
     """A map of lists, sorted by key and within each list."""
     return [

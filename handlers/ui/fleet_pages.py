@@ -11,6 +11,7 @@ from handlers.ui import fleet_model, fragments, recent_tasks
 from handlers.ui.chrome import refresh
 from handlers.ui.fleet_map import map_data
 from handlers.ui.visit import Route, Visit
+from server import bot_code
 from server.access import Permission
 
 FRAGMENTS = {
@@ -69,6 +70,7 @@ def start(visit: Visit) -> Response:
     return visit.render(
         "start.html",
         address=address,
+        start_command=bot_code.start_command(address, with_secret=bool(settings.bot_secret), pool="local"),
         specs=specs,
         bots=bots,
         store=settings.store_url,
