@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+
+from tests.life_world import LifeWorld
 
 TIMED = tuple(f"tests/{name}" for name in ("faults/", "app_engine/", "browser/", "test_up", "test_example", "test_cli"))
 TRIES_AGAIN = 2
@@ -10,6 +15,14 @@ TRIES_AGAIN = 2
 
 MISSED = ["not within"]
 """What a test of faults says of a missed time limit; a task that ran twice is not tried again until it runs once."""
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[LifeWorld]:
+    """Two processes on one store, with a clock that the test moves."""
+    made = LifeWorld(tmp_path / "data")
+    yield made
+    made.close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -16,13 +14,6 @@ from server.task_properties import Properties
 from tests.life_world import LifeWorld, Machine
 
 API = "/swarming/api/v1/bot"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    made = LifeWorld(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture

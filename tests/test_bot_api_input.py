@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +11,6 @@ from server import task_output
 from server.task_ids import run_id
 from tests.life_world import LifeWorld
 from tests.wire_bot import API, WireBot, b64
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    world = LifeWorld(tmp_path / "data")
-    yield world
-    world.close()
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,13 +14,6 @@ from tests.wire_bot import API, WireBot, b64
 CALLS_OF_A_LIFE = 22
 """Calls of the store in `a_life`; each of them is the one that fails in a test of its own."""
 GONE = errors.StoreUnavailable("the store does not answer")
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    world = LifeWorld(tmp_path / "data")
-    yield world
-    world.close()
 
 
 class Failed:

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from server import fleet_report, task_scheduler
 from tests.life_world import FAMILY, LifeWorld, Machine, end, start
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    made = LifeWorld(tmp_path)
-    yield made
-    made.close()
 
 
 def test_runs_that_fail_on_several_bots_open_it_and_quarantine_nobody(world: LifeWorld) -> None:

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from server import errors, fleet_report
 from server.access import LOCAL_USER
 from tests.life_world import FAMILY, POOL, LifeWorld, Machine, end, start
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    made = LifeWorld(tmp_path)
-    yield made
-    made.close()
 
 
 def plain(text: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -17,13 +15,6 @@ from server.prewarm_gate import GateRefused
 from server.records import key_of
 from server.view_budget import BURST_REFRESHES, QUERIES_PER_REFRESH, QUERIES_PER_S, RefreshBudget
 from tests.life_world import FAMILY, POOL, LifeWorld, Machine, end, hand_out, keep_alive, start
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    world = LifeWorld(tmp_path / "data")
-    yield world
-    world.close()
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,13 +12,6 @@ from server.policy.model import Preempt
 from server.prewarm_gate import GateRefused
 from server.task_scheduler import LostRace, SessionGone
 from tests.life_world import LifeWorld, Machine, end, hand_out, keep_alive, report, start
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    world = LifeWorld(tmp_path / "data")
-    yield world
-    world.close()
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +13,6 @@ from server.prewarm_gate import GateRefused
 from server.records.task import TaskToRun
 from server.service import Service
 from tests.life_world import LifeWorld, Machine, Run, end, hand_out, keep_alive, start
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    world = LifeWorld(tmp_path / "data")
-    yield world
-    world.close()
 
 
 @pytest.fixture

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from server import sweeps, task_scheduler
 from server.bot_session import Token
 from server.task_scheduler import HoldsRun, LostRace, SessionGone
 from tests.life_world import LifeWorld, Machine, end, hand_out, start
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    world = LifeWorld(tmp_path / "data")
-    yield world
-    world.close()
 
 
 @pytest.fixture

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from server import sweeps, task_scheduler, task_stops
 from tests.life_world import LifeWorld, Machine, Run, end, keep_alive, start
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    world = LifeWorld(tmp_path / "data")
-    yield world
-    world.close()
 
 
 @pytest.fixture

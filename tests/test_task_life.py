@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +14,6 @@ from server.records.task import TaskToRun
 from server.task_life import Event, OnBot, State
 from server.task_scheduler import EndReport
 from tests.life_world import LifeWorld, Machine, Run, end, keep_alive, start
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    world = LifeWorld(tmp_path / "data")
-    yield world
-    world.close()
 
 
 @dataclass

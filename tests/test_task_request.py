@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,6 @@ from server.task_request import Created
 from tests.life_world import LifeWorld, Machine, end, start, task_input
 
 DAY_S = 86_400.0
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[LifeWorld]:
-    world = LifeWorld(tmp_path / "data")
-    yield world
-    world.close()
 
 
 def ask(world: LifeWorld, who: Principal = LOCAL_USER, process: int = 0, **changes: Any) -> Created:
