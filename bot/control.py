@@ -16,6 +16,7 @@ class Event(Enum):
     MUST_STOP = "must_stop"  # the server wants it stopped
     UPDATE_FAILED = "update_failed"  # the server can no longer be told
     HAND_BACK = "hand_back"  # the bot must leave now
+    HURRY = "hurry"  # and may not wait for the command's grace
 
 
 class Leave(BaseException):
@@ -26,7 +27,7 @@ class Control:
     """Turns signals into what they mean in the bot's situation.
 
     Idle: leave at once. Running: the first one lets the task finish (unless `hand_back_at_once`), the next one hands
-    the task back.
+    the task back, one more cuts short the grace that its command has for that.
     """
 
     def __init__(self, hand_back_at_once: bool = False) -> None:
@@ -45,7 +46,9 @@ class Control:
 
     def told_to_leave(self) -> None:
         """What a signal does."""
-        if self.leaving or self._hand_back_at_once:
+        if self._handing_back:
+            self.events.put(Event.HURRY)
+        elif self.leaving or self._hand_back_at_once:
             self._handing_back = True
             self.events.put(Event.HAND_BACK)
         self.leaving = True

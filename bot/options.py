@@ -71,7 +71,8 @@ def _parser() -> argparse.ArgumentParser:
         "--on-term",
         choices=("finish", "hand-back"),
         default="finish",
-        help="what SIGTERM does to a running task; a second SIGTERM always hands it back; default: %(default)s",
+        help="what SIGTERM does to a running task; a second one always hands it back, the next kills it at once; "
+        "default: %(default)s",
     )
     add("--allow-reboot", action="store_true", help="let the server reboot this machine")
     add("--hold", metavar="S", type=int, default=20, help="how long a poll may be held, seconds; default: %(default)s")

@@ -114,8 +114,10 @@ class BotApi:
             raise CallFailed(f"task_update was answered with {str(answer)[:200]}", transient=False)
         return answer
 
-    def task_error(self, task_id: str, message: str, retry_for_s: float = RETRY_FOR_S) -> None:
-        """Reports that the bot, not the task, failed.
+    def task_error(
+        self, task_id: str, message: str, retry_for_s: float = RETRY_FOR_S, *, handed_back: bool = False
+    ) -> None:
+        """Reports that the bot, not the task, failed, or (`handed_back`) has to leave before the task's end.
 
         Raises:
             CallFailed: as for `task_update`.
@@ -127,6 +129,8 @@ class BotApi:
             "message": message,
             "client_error": {"missing_cas": [], "missing_cipd": []},
         }
+        if handed_back:
+            body["handed_back"] = True
         self._call(f"task_error/{task_id}", body, retry_for_s, never)
 
     def give_up_run(self, task_id: str, session: str, message: str) -> bool:

@@ -62,11 +62,14 @@ class TaskRun:
         """Does all of it; never raises an Exception."""
         try:
             if self._context.control.handing_back():
-                return  # not started: the server takes the offer back
-            if self._start_acknowledged():
+                self._hand_back()
+            elif self._start_acknowledged():
                 self._run_started()
         except CallFailed as error:
-            self._fail(f"the server could not be told about the run: {error}")
+            if self._context.control.handing_back():
+                self._hand_back()
+            else:
+                self._fail(f"the server could not be told about the run: {error}")
         except Exception:
             self._fail(f"the bot failed: {traceback.format_exc(limit=8)}")
         finally:
@@ -91,7 +94,7 @@ class TaskRun:
             self._sender.send_rest(canceled=True)
         elif ended.handed_back:
             self._sender.send_rest()
-            self._fail("handed back: the bot was told to leave")
+            self._hand_back()
         else:
             self._sender.send_rest(**self._final_fields(ended))
 
@@ -202,13 +205,18 @@ class TaskRun:
     def _send(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         return self._context.api.task_update(self._manifest.task_id, fields, self._context.control.handing_back)
 
-    def _fail(self, message: str) -> None:
-        _log.error("task %s: %s", self._manifest.task_id, message)
+    def _hand_back(self) -> None:
+        """The bot has to leave: before the start the server gives the task to another bot, later it ends so."""
+        self._fail("handed back: the bot was told to leave", handed_back=True)
+
+    def _fail(self, message: str, *, handed_back: bool = False) -> None:
+        task_id = self._manifest.task_id
         retry_for_s = 10.0 if self._context.control.handing_back() else 240.0
+        _log.error("task %s: %s", task_id, message)
         try:
-            self._context.api.task_error(self._manifest.task_id, message, retry_for_s)
+            self._context.api.task_error(task_id, message, retry_for_s, handed_back=handed_back)
         except CallFailed as error:
-            _log.error("task %s: its failure could not be reported: %s", self._manifest.task_id, error)
+            _log.error("task %s: its failure could not be reported: %s", task_id, error)
 
     def _clean_up(self) -> None:
         """After the report, so that nobody waits for it; the record goes last."""

@@ -56,7 +56,9 @@ class Supervisor:
             event = self._next_event()
             if event is Event.EXITED:
                 break
-            if event is not None:
+            if event is Event.HURRY:
+                self._kill_at_s = time.monotonic()
+            elif event is not None:
                 self._stop(event.value)
             self._check_limits()
         self._end_group()

@@ -18,6 +18,7 @@ DEFAULT_SERVER = "http://localhost:8080"
 LIVE = frozenset({swarming.PENDING, swarming.RUNNING})
 PAGE = 1000
 STDOUT_WINDOW = 1_000_000
+WHY_AT_ONCE = 200
 JSON_TIMEOUT_S = 30.0
 
 
@@ -144,6 +145,22 @@ class Api:
 
     # ---- Pilotlight's own API
 
+    def handed_back(self, found: Sequence[swarming.TaskResultResponse]) -> set[str]:
+        """Those of these tasks whose bot was not lost but shut down: to Swarming's API both are BOT_DIED.
+
+        Raises:
+            ApiError: no answer.
+        """
+        ids = [task.task_id for task in found if task.state == swarming.BOT_DIED]
+        chunks = [ids[at : at + WHY_AT_ONCE] for at in range(0, len(ids), WHY_AT_ONCE)]
+        try:
+            told = [why for chunk in chunks for why in self.get("/why/tasks", ids=",".join(chunk)).body["tasks"]]
+        except ApiError as error:
+            if not error.status:
+                raise
+            return set()  # a server that has this not, or does not tell us
+        return {str(why["task_id"]) for why in told if why["handed_back"]}
+
     def get(self, path: str, **query: str) -> Document:
         """GET below /api/v1; empty values of the query are left out.
 
@@ -211,6 +228,14 @@ def state_name(result: swarming.TaskResultResponse) -> str:
     """`COMPLETED`, or the number of a state that this client does not know."""
     known = swarming.TaskState.values()
     return swarming.TaskState.Name(result.state) if result.state in known else str(result.state)
+
+
+def ran_s(result: swarming.TaskResultResponse, now_s: float) -> float:
+    """Seconds that it ran: as its bot measured, else from its start to its end, or to now; 0 if it did not start."""
+    started_s, ended_s = seconds(result.started_ts), seconds(result.completed_ts) or seconds(result.abandoned_ts)
+    if not started_s:
+        return 0.0
+    return result.duration or max(0.0, (ended_s if is_final(result) else now_s) - started_s)
 
 
 def is_final(result: swarming.TaskResultResponse) -> bool:

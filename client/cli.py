@@ -37,8 +37,12 @@ def tasks(api: Api, as_json: bool, state: str, tags: Sequence[str], limit: int) 
     found = api.tasks(state=f"QUERY_{state.upper()}", tags=tags, limit=limit)
     if as_json:
         show_json({"items": found})
-    else:
-        show(tables.of_tasks(found, time.time()), "No tasks. ./pilot run --pool local -- echo hello makes one.")
+        return
+    handed_back = api.handed_back(found)
+    sheet = tables.of_tasks(found, time.time(), handed_back)
+    show(sheet, "No tasks. ./pilot run --pool local -- echo hello makes one.")
+    if handed_back:
+        note("handed back: the bot was shut down in the middle of the task; ./pilot why TASK tells more")
 
 
 @cli.command()

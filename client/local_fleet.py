@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -25,7 +26,8 @@ except ImportError:  # Windows
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN_S = 60.0
-LEAVE_WITHIN_S = 15.0
+LEAVE_WITHIN_S = 10.0
+HURRY_WITHIN_S = 5.0
 TAIL_LINES = 15
 LOOK_EVERY_S = 0.1
 BOT_SECRET = "PILOTLIGHT_BOT_SECRET"
@@ -237,16 +239,23 @@ def free_port() -> int:
 
 
 def _stop(children: list[Child]) -> None:
-    running = [child for child in children if not child.has_ended()]
+    """Asks, asks again (then a bot kills the command that it waits for), and kills."""
+    running = list(children)
+    for patience_s in (LEAVE_WITHIN_S, HURRY_WITHIN_S):
+        running = [child for child in running if not child.has_ended()]
+        for child in running:
+            child.process.terminate()
+        _wait_for_ends(running, patience_s)
     for child in running:
-        child.process.terminate()
-    deadline_s = time.monotonic() + LEAVE_WITHIN_S
-    for child in running:
-        try:
+        child.process.kill()
+        child.process.wait()
+
+
+def _wait_for_ends(children: list[Child], longest_s: float) -> None:
+    deadline_s = time.monotonic() + longest_s
+    for child in children:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             child.process.wait(max(0.1, deadline_s - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            child.process.kill()
-            child.process.wait()
 
 
 def _end(pid: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from client.api import Api, ApiError, is_final, pauses_s, seconds, state_name
+from client.api import Api, ApiError, is_final, pauses_s, ran_s, seconds, state_name
 from client.options import READ_PATIENCE, api_options, pairs, told_once
 from client.prpc import PrpcError, Retry
 from client.screen import note, show_json
@@ -132,7 +132,7 @@ def run(api: Api, as_json: bool, warm: Sequence[str], tags: Sequence[str], **giv
             sys.exit(EXIT_OF_CANCEL)
     if as_json:
         show_json(result)
-    sys.exit(_exit_code(result))
+    sys.exit(_exit_code(api, result))
 
 
 def _follow(api: Api, task_id: str, target: Any) -> swarming.TaskResultResponse:
@@ -159,16 +159,23 @@ def _say_why(api: Api, task_id: str) -> None:
         note(str(api.get(f"/why/tasks/{task_id}").body.get("sentence", "")))
 
 
-def _exit_code(result: swarming.TaskResultResponse) -> int:
+def _exit_code(api: Api, result: swarming.TaskResultResponse) -> int:
     if result.state == swarming.COMPLETED:
         if sys.stderr.isatty():
             waited_s = seconds(result.started_ts) - seconds(result.created_ts)
             note(f"{result.bot_id}: started after {duration(waited_s)}, ran for {duration(result.duration)}")
         code = int(result.exit_code)
         return SIGNAL_BASE - code if code < 0 else code
-    text = BAD_ENDS.get(result.state, "it did not end well")
-    note(f"task {result.task_id} is {state_name(result)}: {text}")
+    ran = f" after it ran for {duration(ran_s(result, 0.0))}" if seconds(result.started_ts) else ""
+    note(f"task {result.task_id} is {state_name(result)}{ran}: {_bad_end(api, result)}")
     return NO_EXIT_CODE
+
+
+def _bad_end(api: Api, result: swarming.TaskResultResponse) -> str:
+    with contextlib.suppress(ApiError):
+        if api.handed_back([result]):
+            return "its bot was shut down and handed it back"
+    return BAD_ENDS.get(result.state, "it did not end well")
 
 
 def _stop(api: Api, task_id: str) -> None:

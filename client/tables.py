@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from client.api import seconds, state_name
+from client.api import ran_s, seconds, state_name
 from client.screen import ACCENT, BAD, DIM, GOOD, WARN, Cell, Sheet
 from client.words import ago, duration, one_line, share
 from server.proto import swarming_pb2 as swarming
@@ -24,21 +24,20 @@ STYLE_OF_SPEC = {"active": GOOD, "paused": WARN, "retired": DIM}
 HASH = re.compile(r"\b[0-9a-f]{20,}\b")
 
 
-def of_tasks(found: Iterable[swarming.TaskResultResponse], now_s: float) -> Sheet:
-    """Tasks; background ones say what they are for."""
+def of_tasks(found: Iterable[swarming.TaskResultResponse], now_s: float, handed_back: Collection[str] = ()) -> Sheet:
+    """Tasks; background ones are set off. `handed_back` are those whose bots were shut down in the middle."""
     sheet = Sheet(["task", "state", "~name", "bot", ">made", ">waited", ">ran"])
     for task in found:
         kind = value_of_tag(task.tags, "purpose")
         created_s, started_s = seconds(task.created_ts), seconds(task.started_ts)
-        ran_s = task.duration or (now_s - started_s if task.state == swarming.RUNNING else 0.0)
         sheet.add(
             task.task_id,
-            Cell(_state_text(task), _state_style(task)),
+            Cell("handed back", WARN) if task.task_id in handed_back else Cell(_state_text(task), _state_style(task)),
             Cell(short(one_line(task.name)), ACCENT if kind else ""),
             task.bot_id,
             ago(created_s, now_s),
             duration(started_s - created_s) if started_s else "",
-            duration(ran_s) if started_s else "",
+            duration(ran_s(task, now_s)) if started_s else "",
         )
     return sheet
 

@@ -52,7 +52,7 @@ def up(port: int, data: Path, bots: int, workers: int, no_samples: bool) -> None
                 _watch(fleet)
             except Leave:
                 with ignored():
-                    note(f"stopping{_what_is_given_up(fleet)}")
+                    note(f"stopping{_what_is_handed_back(fleet)}")
             finally:
                 with ignored():
                     fleet.stop()
@@ -138,7 +138,7 @@ def _watch(fleet: LocalFleet) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def _what_is_given_up(fleet: LocalFleet) -> str:
+def _what_is_handed_back(fleet: LocalFleet) -> str:
     """Real tasks that run on our bots now, for the line that says that all stops; "" for none, or no answer."""
     api = Api(PrpcClient(fleet.url, _token(), timeout_s=ASK_WITHIN_S, retry=Retry(total_s=0.0)))
     ours = {bot.name for bot in fleet.bots}
@@ -147,4 +147,4 @@ def _what_is_given_up(fleet: LocalFleet) -> str:
     except PrpcError:
         return ""
     lost = [task for task in running if task.bot_id in ours and not value_of_tag(task.tags, "purpose")]
-    return "".join(f"; {task.task_id} on {task.bot_id} is given up" for task in lost)
+    return "".join(f"; {task.bot_id} hands {task.task_id} back" for task in lost)

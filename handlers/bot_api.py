@@ -173,7 +173,7 @@ class BotCalls:
         return _json(reply)
 
     def task_error(self, task_id: str = "") -> flask.Response:
-        """POST task_error: the bot could not run the task."""
+        """POST task_error: the bot could not run the task, or has to leave in the middle of it (`handed_back`)."""
         _, body = self._enter()
         token = self._token(body)
         client_error = body.get("client_error")
@@ -182,7 +182,12 @@ class BotCalls:
             missing = {key: client_error[key] for key in ("missing_cas", "missing_cipd") if client_error.get(key)}
         message = body.get("message")
         task_scheduler.task_error(
-            self._service, token, _task_id(body, task_id), message if isinstance(message, str) else "unknown", missing
+            self._service,
+            token,
+            _task_id(body, task_id),
+            message if isinstance(message, str) else "unknown",
+            missing,
+            handed_back=body.get("handed_back") is True,
         )
         return _json({"resp": 1})
 

@@ -41,6 +41,11 @@ def make_blueprint(service: Service, authenticate: Authenticate) -> flask.Bluepr
         enter(Permission.POOL_LIST_BOTS)
         return _json(fleet_report.why_bot(service, bot_id))
 
+    @routes.get("/why/tasks")
+    def why_tasks() -> flask.Response:
+        ids = [one for one in flask.request.args.get("ids", "").split(",") if one]
+        return _json({"tasks": fleet_report.why_tasks(service, enter(Permission.TASK_GET), ids)})
+
     @routes.get("/why/tasks/<task_id>")
     def why_task(task_id: str) -> flask.Response:
         return _json(fleet_report.why_task(service, enter(Permission.TASK_GET), task_id))

@@ -7,6 +7,7 @@ now from the same view that decides.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +15,17 @@ from server import errors, task_results
 from server.access import Principal
 from server.policy import model, waiting
 from server.policy.model import Phase, Purpose
+from server.policy.words import duration
 from server.records import task
 from server.records.task import TaskResult
+from server.task_life import HANDED_BACK
 from server.view_entries import BotEntry
 
 if TYPE_CHECKING:
     from server.service import Service
 
 LEDGER_COUNTS = ("prewarms", "used", "failed", "preempted", "background_s", "saved_s", "warm_starts", "cold_starts")
-MOST_NEAREST = 3
+MOST_AT_ONCE = 1000
 
 
 def fleet(service: Service, pool: str | None = None) -> dict[str, Any]:
@@ -219,12 +222,27 @@ def why_bot(service: Service, bot_id: str) -> dict[str, Any]:
 
 
 def why_task(service: Service, principal: Principal, task_id: str) -> dict[str, Any]:
-    """Why a task waits, or why the bot that it got.
+    """Why a task waits, or why the bot that it got, and why it ended where it should not have.
 
     Raises:
         UnknownTask, InvalidArgument, PermissionDenied.
     """
-    result = task_results.get_result(service, principal, task_id)
+    return _why(service, task_results.get_result(service, principal, task_id))
+
+
+def why_tasks(service: Service, principal: Principal, task_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """The same of several, without those that cannot be had.
+
+    Raises:
+        InvalidArgument: too many.
+    """
+    if len(task_ids) > MOST_AT_ONCE:
+        raise errors.InvalidArgument(f"ids: {len(task_ids)} ids; at most {MOST_AT_ONCE} are allowed", field="ids")
+    found = task_results.get_results(service, principal, task_ids)
+    return [_why(service, result) for result in found if isinstance(result, TaskResult)]
+
+
+def _why(service: Service, result: TaskResult) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "task_id": result.key.id(),
         "state": result.state,
@@ -233,6 +251,8 @@ def why_task(service: Service, principal: Principal, task_id: str) -> dict[str, 
         "warm_at_start": result.warm_at_start,
         "config_revision": result.config_revision,
         "purpose": result.purpose,
+        "error": result.error,
+        "handed_back": is_handed_back(result),
         "steps": [],
     }
     if result.state != task.PENDING:
@@ -241,6 +261,11 @@ def why_task(service: Service, principal: Principal, task_id: str) -> dict[str, 
         text = f"It was offered to {result.claim['bot']}, which has not started it yet."
         return answer | {"sentence": text, "verdict": "offered"}
     return answer | _why_pending(service, result)
+
+
+def is_handed_back(result: TaskResult) -> bool:
+    """Whether the task ended since its bot had to leave: clients see BOT_DIED, Swarming has no other word for it."""
+    return result.state == task.BOT_DIED and result.error == HANDED_BACK
 
 
 def _why_this_bot(result: TaskResult) -> str:
@@ -254,7 +279,8 @@ def _why_this_bot(result: TaskResult) -> str:
     if cold:
         parts.append(f"The bot was cold for {', '.join(cold)}.")
     if result.error:
-        parts.append(f"It ended because {result.error}.")
+        ran = f" after {duration(result.completed_s - result.started_s)}" if result.completed_s else ""
+        parts.append(f"It ended{ran} because {result.error}.")
     return " ".join(parts)
 
 

@@ -37,12 +37,17 @@ class Event(StrEnum):
     SWITCH = "stop switch"
     TASK_ERROR = "task error"
     CLIENT_ERROR = "task error by missing input"
+    HAND_BACK = "bot hands back"
     END = "end"
     TIMED_OUT = "end by a time limit"
     CANCELED_BY_BOT = "bot says canceled"
     TERMINATED = "terminate task acknowledged"
     EXPIRE = "expiry"
     KEEP_ALIVE = "output or keep-alive"
+
+
+HANDED_BACK = "its bot was shut down and handed it back"
+"""What the record of a task says whose bot had to leave in the middle of it."""
 
 
 class OnQueue(StrEnum):
@@ -107,6 +112,7 @@ TABLE: dict[tuple[State, Event], Row] = {
     (State.OFFERED, Event.LAPSE): _BACK_TO_QUEUE,
     (State.OFFERED, Event.DEATH): _BACK_TO_QUEUE,
     (State.OFFERED, Event.HANDSHAKE): _BACK_TO_QUEUE,
+    (State.OFFERED, Event.HAND_BACK): _BACK_TO_QUEUE,
     (State.OFFERED, Event.START): Row(State.RUNNING),
     (State.OFFERED, Event.CANCEL): _final("CANCELED", queue=OnQueue.GONE),
     (State.OFFERED, Event.KILL): _final("CANCELED", queue=OnQueue.GONE),
@@ -126,6 +132,7 @@ TABLE: dict[tuple[State, Event], Row] = {
     (State.RUNNING, Event.CANCELED_BY_BOT): _final("KILLED"),
     (State.RUNNING, Event.TASK_ERROR): _final("BOT_DIED"),
     (State.RUNNING, Event.CLIENT_ERROR): _final("CLIENT_ERROR"),
+    (State.RUNNING, Event.HAND_BACK): _final("BOT_DIED"),
     (State.RUNNING, Event.POLL_OLDER): Row(State.RUNNING, answer="sleep"),
     (State.RUNNING, Event.POLL_BACK): _final("BOT_DIED"),
     (State.RUNNING, Event.DEATH): _final("BOT_DIED", bot=OnBot.RELEASE_QUIET),
@@ -138,6 +145,7 @@ TABLE: dict[tuple[State, Event], Row] = {
     (State.STOPPING, Event.CANCELED_BY_BOT): _final("KILLED"),
     (State.STOPPING, Event.TASK_ERROR): _final("KILLED"),
     (State.STOPPING, Event.CLIENT_ERROR): _final("KILLED"),
+    (State.STOPPING, Event.HAND_BACK): _final("KILLED"),
     (State.STOPPING, Event.POLL_OLDER): Row(State.STOPPING, answer="sleep"),
     (State.STOPPING, Event.POLL_BACK): _final("KILLED"),
     (State.STOPPING, Event.DEATH): _final("KILLED", bot=OnBot.RELEASE_QUIET),

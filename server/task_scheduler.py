@@ -17,7 +17,7 @@ from server.policy.dimensions import matches
 from server.records import RETAIN_BOT_S, Record, expiry, get_multi, key_of
 from server.records.bot import Bot
 from server.records.task import OutputPacket, TaskRequest, TaskResult, TaskToRun
-from server.task_life import Event, NoSuchTransition, State
+from server.task_life import HANDED_BACK, Event, NoSuchTransition, State
 from server.task_transition import Touched, newer, state_of, transition
 
 if TYPE_CHECKING:
@@ -320,13 +320,21 @@ def is_terminate(result: TaskResult) -> bool:
     return "swarming.terminate:1" in result.tags
 
 
-def task_error(service: Service, token: Token, task_id: str, message: str, missing: dict[str, Any]) -> None:
-    """The bot failed to run the task: BOT_DIED, or CLIENT_ERROR when inputs are missing. Of another claim: ignored."""
+def task_error(
+    service: Service, token: Token, task_id: str, message: str, missing: dict[str, Any], *, handed_back: bool = False
+) -> None:
+    """The bot failed to run the task: BOT_DIED, or CLIENT_ERROR when inputs are missing. Of another claim: ignored.
+
+    With `handed_back` it did not fail, it has to leave: a run not yet started goes back into the queue.
+    """
 
     def step(touched: Touched) -> None:
         touched.result = result = result_of(task_id)
         if not is_claim(result, token) or state_of(result) is State.FINAL:
             _end_quiet(service, touched, token)
+            return
+        if handed_back:
+            transition(service, touched, Event.HAND_BACK, reason=HANDED_BACK)
             return
         result.missing = missing
         transition(service, touched, Event.CLIENT_ERROR if missing else Event.TASK_ERROR, reason=message[:4000])

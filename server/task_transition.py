@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from server.service import Service
 
 BOT_LEFT = frozenset({Event.HANDSHAKE, Event.DEATH, Event.POLL_BACK})
-HANDED_BACK = "handed back"
-"""How the message of a task_error begins by which our bot gives a run back because it has to leave."""
 FOREIGN_KEEP_ALIVE_S = 10.0
 """Longest silence of a bot that does not take it from the config."""
 ARRIVAL_S = 10.0
@@ -80,7 +78,7 @@ def transition(service: Service, touched: Touched, event: Event, *, reason: str 
     background = bool(result.purpose)
     outcome = row.outcome_of(background)
     to_queue = row.queue
-    if row.queue is OnQueue.PENDING and not background:
+    if row.queue is OnQueue.PENDING and not background and event is not Event.HAND_BACK:
         result.claims_without_start += 1
         if result.claims_without_start >= service.config.pool(result.pool).claims_without_start:
             outcome, to_queue = task.BOT_DIED, OnQueue.GONE
@@ -95,7 +93,7 @@ def transition(service: Service, touched: Touched, event: Event, *, reason: str 
     touched.put(result)
     touched.outcome = outcome
     _apply_to_queue(touched, to_queue, now_s)
-    _apply_to_bot(service, touched, row, event, outcome, reason)
+    _apply_to_bot(service, touched, row, event, outcome)
     return row
 
 
@@ -180,7 +178,7 @@ def _apply_to_queue(touched: Touched, effect: OnQueue, now_s: float) -> None:
     touched.put(queue)
 
 
-def _apply_to_bot(service: Service, touched: Touched, row: Row, event: Event, outcome: str, reason: str) -> None:
+def _apply_to_bot(service: Service, touched: Touched, row: Row, event: Event, outcome: str) -> None:
     bot, result, now_s = touched.bot, touched.result, service.clock.now_s()
     if bot is None or row.bot in (OnBot.KEEP, OnBot.HOLD):
         return
@@ -197,8 +195,8 @@ def _apply_to_bot(service: Service, touched: Touched, row: Row, event: Event, ou
             silence_s = max(FOREIGN_KEEP_ALIVE_S, config.keep_alive_s)
             bot.quiet_until_s = now_s + silence_s + result.grace_period_s + ARRIVAL_S
             bot.quiet_n = held["n"]
-        bot_left = event in BOT_LEFT or reason.startswith(HANDED_BACK)
-        _learn_from_end(config, touched, outcome, bot_left, now_s)
+        if event is not Event.HAND_BACK:
+            _learn_from_end(config, touched, outcome, event in BOT_LEFT, now_s)
         bot_warmth.on_release(bot, result, held, outcome, now_s, service.view.specs())
     bot.changed_s = newer(bot.changed_s, now_s)
     touched.put(bot)

@@ -143,8 +143,9 @@ class ModelBot:
         """The last update, or an error; it goes when that is acknowledged."""
 
         def send(other: Service) -> None:
-            if how == "error":
-                task_scheduler.task_error(other, runner.run.token, runner.run.task_id, "it failed", {})
+            if how in ("error", "hand back"):
+                run, leaves = runner.run, how == "hand back"
+                task_scheduler.task_error(other, run.token, run.task_id, "it failed", {}, handed_back=leaves)
             elif runner.phase == REFUSED:
                 end(other, runner.run, None, canceled=True)
             else:

@@ -39,9 +39,13 @@ class Pilot:
 
     def process(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """The same as a process of its own, to which signals can be sent."""
-        command = [sys.executable, "-m", "client", *self._words(arguments)]
+        command = self.words(*arguments)
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, cwd=ROOT, text=True, **{**pipes, **options})
+
+    def words(self, *arguments: str) -> list[str]:
+        """The command as a process of its own gets it."""
+        return [sys.executable, "-m", "client", *self._words(arguments)]
 
     def _words(self, arguments: tuple[str, ...]) -> list[str]:
         """`--server` goes behind the name of the command, or of the one within a group."""

@@ -185,6 +185,15 @@ def test_an_odd_error_still_ends_the_task(world: LifeWorld, bot: WireBot, client
     assert world.holds() == ""
 
 
+@pytest.mark.parametrize(("word", "ended"), [(True, False), ("yes", True), (1, True), (None, True)])
+def test_only_the_plain_word_hands_a_task_back(world: LifeWorld, bot: WireBot, word: Any, ended: bool) -> None:
+    task = world.new_task()
+    bot.poll()
+    body = {"id": "bot1", "session": bot.session, "task_id": bot.run, "message": "m", "handed_back": word}
+    assert bot.post(f"{API}/task_error/{bot.run}", body).json == {"resp": 1}
+    assert world.state(task) == ("BOT_DIED" if ended else "PENDING")
+
+
 # ---- reports
 
 

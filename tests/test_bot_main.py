@@ -167,9 +167,30 @@ def test_a_task_is_handed_back_when_the_bot_must_go(
         assert bot.ended() == 0
     assert not is_alive(pid)
     [error] = server.named("task_error")
-    assert error.body["task_id"] == T and "handed back" in error.body["message"]
+    assert error.body["task_id"] == T and error.body["handed_back"] is True
     assert not any("exit_code" in update for update in server.updates(T))
     assert events(server) == [("bot_shutdown", "Signal was received")]
+
+
+def test_a_third_signal_does_not_wait_for_the_grace_of_a_command_that_will_not_end(
+    server: FakeServer, bot: BotProcess
+) -> None:
+    server.give(sh("trap '' TERM; echo $$; while :; do sleep 0.1; done", grace_period=60))
+    pid = running_pid(server)
+    for _ in range(3):
+        bot.signal(signal.SIGTERM)
+        time.sleep(0.3)
+    assert bot.ended(5) == 0
+    assert not is_alive(pid)
+    assert [error.body["handed_back"] for error in server.named("task_error")] == [True]
+
+
+def test_a_run_that_was_not_started_is_handed_back_for_another_bot(server: FakeServer, tmp_path: Path) -> None:
+    control = Control(hand_back_at_once=True)
+    control.told_to_leave()
+    Bot(parse(["--server", server.url, "--dir", str(tmp_path)]), control, random.Random(1))._run({"manifest": sh("")})
+    assert server.updates(T) == []
+    assert [error.body["handed_back"] for error in server.named("task_error")] == [True]
 
 
 def test_terminate_is_acknowledged_and_ends_the_bot(server: FakeServer, bot: BotProcess) -> None:

@@ -32,8 +32,7 @@ def test_bots_that_leave_in_the_middle_say_nothing_of_the_spec(world: LifeWorld)
         if number % 2:
             machine.handshake()
         else:
-            message = "handed back: the bot was told to leave"
-            task_scheduler.task_error(world.p1, run.token, run.task_id, message, {})
+            task_scheduler.task_error(world.p1, run.token, run.task_id, "it leaves", {}, handed_back=True)
     world.fresh()
     assert not world.p1.view.gate("p").open_breakers
     assert not any(entry.policy.backoff_until_s for entry in world.p1.view.bots())

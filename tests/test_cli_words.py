@@ -81,6 +81,15 @@ def test_a_failed_task_shows_its_exit_code() -> None:
     assert isinstance(state, tables.Cell) and (state.text, state.style) == ("exit code 3", tables.BAD)
 
 
+def test_a_task_that_its_bot_handed_back_says_so_and_how_long_it_ran() -> None:
+    task = swarming.TaskResultResponse(task_id="t0", state=swarming.BOT_DIED)
+    task.started_ts.FromSeconds(100)
+    task.completed_ts.FromSeconds(112)
+    sheets = [tables.of_tasks([task], 500.0), tables.of_tasks([task], 500.0, {"t0"})]
+    assert [sheet.rows[0][1].text for sheet in sheets] == ["bot died", "handed back"]
+    assert [plain(sheet.rows[0][-1]) for sheet in sheets] == ["12 s", "12 s"]
+
+
 def test_a_bot_that_is_dead_is_never_shown_as_idle() -> None:
     bot = swarming.BotInfo(bot_id="b", is_dead=True)
     cell = tables.of_bots([bot], {"bots": [{"id": "b", "status": "idle"}]}, 0.0).rows[0][1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server import errors, fleet_report
+from server import errors, fleet_report, task_scheduler
 from server.access import LOCAL_USER
 from tests.life_world import FAMILY, POOL, LifeWorld, Machine, end, start
 
@@ -44,6 +44,32 @@ def test_a_task_that_ran_tells_why_that_bot(world: LifeWorld) -> None:
     end(world.p1, run)
     why = fleet_report.why_task(world.p1, LOCAL_USER, run.task_id)
     assert why["state"] == "COMPLETED" and why["bot"] == "bot1" and why["sentence"]
+
+
+def handed_back(world: LifeWorld, after_s: float) -> str:
+    """A task whose bot left in the middle."""
+    machine = Machine(world)
+    machine.handshake()
+    run = machine.takes(world.new_task())
+    start(world.p1, run)
+    world.clock.advance(after_s)
+    task_scheduler.task_error(world.p1, run.token, run.task_id, "told to leave", {}, handed_back=True)
+    return run.task_id
+
+
+def test_a_task_whose_bot_was_shut_down_says_so_and_how_long_it_ran(world: LifeWorld) -> None:
+    why = fleet_report.why_task(world.p1, LOCAL_USER, handed_back(world, 74.0))
+    assert plain(why["sentence"]).endswith("It ended after 74 s because its bot was shut down and handed it back.")
+    assert why["handed_back"]
+
+
+def test_many_tasks_are_told_at_once_without_those_that_are_not_there(world: LifeWorld) -> None:
+    back = handed_back(world, 1.0)
+    waits = world.new_task()
+    told = fleet_report.why_tasks(world.p1, LOCAL_USER, [back, "0" * 16, "no id", waits])
+    assert [(why["task_id"], why["handed_back"]) for why in told] == [(back, True), (waits, False)]
+    with pytest.raises(errors.InvalidArgument, match="at most"):
+        fleet_report.why_tasks(world.p1, LOCAL_USER, ["0"] * 1001)
 
 
 def test_a_bot_of_a_pool_in_shadow_mode_is_told_what_would_change_that(world: LifeWorld) -> None:

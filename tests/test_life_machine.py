@@ -29,7 +29,7 @@ PROCESSES = st.sampled_from([0, 1])
 BOTS = st.sampled_from([0, 0, 2, 1])
 FAULT = st.sampled_from([False] * 5 + [True])
 FRESH = st.sampled_from([True, True, False])
-NEXT = st.sampled_from(["silence", "success", "output", "silence", "failure", "error"])
+NEXT = st.sampled_from(["silence", "success", "output", "silence", "failure", "error", "hand back"])
 MOVES = st.tuples(BOTS, PROCESSES, FRESH, FAULT, FAULT, NEXT, st.sampled_from(["poll", "poll", "warm", "cover"]))
 THEN = st.lists(MOVES, min_size=4, max_size=9)
 """Moves of bots come after whatever else happens: they are what there is most of."""

@@ -129,6 +129,11 @@ def misses_input(scene: Scene) -> str:
     return fails(scene, missing_cas=[{"digest": "a/1"}])
 
 
+def is_handed_back(scene: Scene) -> str:
+    task_scheduler.task_error(scene.world.p2, scene.run.token, scene.task_id, "it leaves", {}, handed_back=True)
+    return "resp 1"
+
+
 def is_canceled(scene: Scene) -> str:
     return "{}/{}".format(*scene.world.cancel(scene.task_id, scene.world.p2, kill=False))
 
@@ -213,6 +218,7 @@ ROWS: list[tuple[str, Cause, After]] = [
     ("O", is_killed, After("True/False", "CANCELED", "gone", "free")),
     ("O", fails, After("resp 1", "BOT_DIED", "gone", "free")),
     ("O", misses_input, After("resp 1", "CLIENT_ERROR", "gone", "free")),
+    ("O", is_handed_back, After("resp 1", "PENDING", "pending", "free", more={"claims_without_start": 0})),
     ("O", terminate_acknowledged, After("ok", "COMPLETED", "gone", "free")),
     ("O", ends, After("must_stop", "PENDING", "claimed", "held")),
     ("O", expires, After("", "PENDING", "claimed", "held")),
@@ -228,6 +234,7 @@ ROWS: list[tuple[str, Cause, After]] = [
     ("R", falls_quiet, After("ok", "TIMED_OUT", "claimed", "free", more={"exit_code": -15})),
     ("R", fails, After("resp 1", "BOT_DIED", "claimed", "free", more={"internal_failure": True})),
     ("R", misses_input, After("resp 1", "CLIENT_ERROR", "claimed", "free")),
+    ("R", is_handed_back, After("resp 1", "BOT_DIED", "claimed", "free", more={"error": task_life.HANDED_BACK})),
     ("R", polls, After("sleep", "BOT_DIED", "claimed", "free")),
     ("R", polls_late, After("sleep", "RUNNING", "claimed", "held")),
     ("R", bot_dies, After("", "BOT_DIED", "claimed", "quiet")),
@@ -243,6 +250,7 @@ ROWS: list[tuple[str, Cause, After]] = [
     ("R+", times_out, After("ok", "KILLED", "claimed", "free")),
     ("R+", says_canceled, After("ok", "KILLED", "claimed", "free")),
     ("R+", fails, After("resp 1", "KILLED", "claimed", "free")),
+    ("R+", is_handed_back, After("resp 1", "KILLED", "claimed", "free")),
     ("R+", polls, After("sleep", "KILLED", "claimed", "free")),
     ("R+", polls_late, After("sleep", "RUNNING", "claimed", "stop")),
     ("R+", bot_dies, After("", "KILLED", "claimed", "quiet")),
@@ -251,6 +259,7 @@ ROWS: list[tuple[str, Cause, After]] = [
     ("F", keeps_alive, After("must_stop", "COMPLETED", "claimed", "free")),
     ("F", ends_badly, After("ok", "COMPLETED", "claimed", "free", more={"exit_code": 0})),
     ("F", fails, After("resp 1", "COMPLETED", "claimed", "free")),
+    ("F", is_handed_back, After("resp 1", "COMPLETED", "claimed", "free", more={"error": ""})),
     ("F", is_killed, After("False/False", "COMPLETED", "claimed", "free")),
     ("F", polls, After("sleep", "COMPLETED", "claimed", "free")),
     ("F", bot_starts_anew, After("", "COMPLETED", "claimed", "free")),
@@ -264,9 +273,11 @@ ROWS: list[tuple[str, Cause, After]] = [
     ("O bg", is_preempted, After("stopped", "CANCELED", "none", "free")),
     ("O bg", switch_stops, After("True", "CANCELED", "none", "free")),
     ("O bg", fails, After("resp 1", "BOT_DIED", "none", "free")),
+    ("O bg", is_handed_back, After("resp 1", "CANCELED", "none", "free")),
     ("R bg", ends, After("ok", "COMPLETED", "none", "free")),
     ("R bg", times_out, After("ok", "TIMED_OUT", "none", "free")),
     ("R bg", fails, After("resp 1", "BOT_DIED", "none", "free")),
+    ("R bg", is_handed_back, After("resp 1", "BOT_DIED", "none", "free")),
     ("R bg", polls, After("sleep", "BOT_DIED", "none", "free")),
     ("R bg", polls_late, After("sleep", "RUNNING", "none", "held", in_gate=True)),
     ("R bg", bot_dies, After("", "BOT_DIED", "none", "quiet")),

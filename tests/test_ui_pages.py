@@ -85,6 +85,25 @@ def test_a_waiting_task_says_what_it_waits_for(pages):
     assert "No bot in elsewhere has pool:elsewhere" in text(page)
 
 
+def test_a_task_that_its_bot_handed_back_is_told_from_one_whose_bot_was_lost(pages):
+    handed_back = ended_by_its_bot(pages, handed_back=True)
+    said = text(pages.get(f"/tasks/{handed_back}"))
+    assert "Handed back" in said and "its bot was shut down and handed it back" in said and "ran 0.0 s" in said
+    assert "Bot died" in text(pages.get(f"/tasks/{ended_by_its_bot(pages, message='no disk')}"))
+
+
+def ended_by_its_bot(pages, **said):
+    """A task that started, and of which its bot said this."""
+    pages.bot()
+    task = pages.task()
+    run = pages.bot()
+    api = "/swarming/api/v1/bot"
+    body = {"id": "b1", "task_id": run["manifest"]["task_id"], "session": run["session"]}
+    pages.app.post_json(f"{api}/task_update/{body['task_id']}", body)
+    pages.app.post_json(f"{api}/task_error/{body['task_id']}", {**body, **said})
+    return task
+
+
 def test_a_task_that_waits_can_be_cancelled(pages):
     task = pages.task()
     pages.send(f"/tasks/{task}", {}, f"/tasks/{task}/cancel", status=303)

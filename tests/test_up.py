@@ -170,16 +170,35 @@ def test_a_bot_that_is_killed_comes_back_and_tells_of_the_run_that_it_lost(tmp_p
         assert state == "BOT_DIED"
 
 
-def test_ctrl_c_says_which_running_task_is_given_up(tmp_path: Path) -> None:
-    with up(tmp_path / "d", free_port(), "--bots", "1", "--no-samples") as started:
-        lost = start_long_task(started)
+def test_ctrl_c_hands_running_tasks_back_and_every_screen_says_so(tmp_path: Path) -> None:
+    port = free_port()
+    with up(tmp_path / "d", port, "--bots", "1", "--no-samples") as started:
+        task = start_long_task(started)
+        waits = subprocess.Popen(started.pilot.words("run", "--pool", "local", "--", "true"), cwd=ROOT)
+        time.sleep(1.2)
         assert started.end() == 0
-        assert f"stopping; {lost} on local-1 is given up\n" in started.said()
+        assert f"stopping; local-1 hands {task} back\n" in started.said()
+    with up(tmp_path / "d", port, "--bots", "1", "--no-samples") as again:
+        assert waits.wait(UP_WITHIN_S) == 0
+        row = next(line for line in again.pilot("tasks").stdout.splitlines() if line.startswith(task)).split("\t")
+        assert row[1] == "handed back" and float(row[-1].removesuffix(" s")) > 1.0
+        assert "because its bot was shut down and handed it back" in again.pilot("why", task).stdout
+        assert [found["state"] for found in again.pilot.json("tasks", "--state", "bot_died")["items"]] == ["BOT_DIED"]
 
 
-def start_long_task(started: Up) -> str:
+def test_a_command_that_will_not_end_holds_up_ctrl_c_for_seconds_and_does_not_outlive_it(tmp_path: Path) -> None:
+    with up(tmp_path / "d", free_port(), "--bots", "1", "--no-samples") as started:
+        task = start_long_task(started, "sh", "-c", "trap '' TERM; echo $$ >pid; while :; do sleep 0.1; done")
+        [pid_file] = (tmp_path / "d" / "bots" / "local-1" / "w").rglob("pid")
+        pid = int(pid_file.read_text())
+        began_s = time.monotonic()
+        assert started.end() == 0
+        assert time.monotonic() - began_s < 20 and not is_alive(pid), task
+
+
+def start_long_task(started: Up, *command: str) -> str:
     """Returns its id once it runs; whoever started it does not wait for it."""
-    request = task_request(pool="local", command=["sleep", "60"])
+    request = task_request(pool="local", command=command or ["sleep", "60"])
     task_id = connect(started.pilot.url).new_task(request)
     wait_for(lambda: task_id in started.pilot("tasks", "--state", "running").stdout)
     return task_id

@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from server import fleet_report
 from server.policy.words import NBSP, count, duration, seconds, share
 
 DAY_S = 86_400.0
@@ -118,6 +119,8 @@ def task_state(result: Any) -> tuple[str, str]:
         return "bad", f"Failed, exit code {result.exit_code}"
     if result.state == "RUNNING" and result.stop:
         return "warn", "Stopping"
+    if fleet_report.is_handed_back(result):
+        return "warn", "Handed back"
     return STATES.get(result.state, ("", result.state))
 
 
