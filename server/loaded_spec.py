@@ -119,6 +119,7 @@ def to_policy(head: Spec, body: SpecBody) -> PolicySpec:
         may_serve_on_demand=body.purpose == "prewarm",
         order=Order(body.order),
         registered_s=_registered_s(head, body.generation),
+        resumed_s=head.resumed_s,
         known_generations={entry["generation"]: entry["sequence"] for entry in head.generations},
     )
 

@@ -201,7 +201,7 @@ def pause(service: Service, principal: Principal, family: str, why: str = "") ->
 
 
 def resume(service: Service, principal: Principal, family: str, why: str = "") -> LoadedSpec:
-    """Lets a paused or retired spec go on, and closes its circuit breaker.
+    """Lets a paused or retired spec go on, closes its circuit breaker, and has it tried again where it failed so far.
 
     Raises:
         UnknownSpec: there is none of this name.
@@ -283,6 +283,7 @@ def _move(
         if head.state not in allowed:
             raise errors.FailedPrecondition(f"{family} is {head.state}; nothing was changed")
         if state == ACTIVE:
+            head.resumed_s = service.clock.now_s()
             _close_breaker(head)
         detail = {"from": head.state, "to": state, "why": why}
         head.state, head.state_why = state, why

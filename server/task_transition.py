@@ -218,9 +218,9 @@ def _learn_from_end(config: PoolConfig, touched: Touched, outcome: str, bot_left
         if failed or outcome == task.COMPLETED:
             prewarm_gate.learn(touched.gate, result.spec_family, bot.key.id(), failed, config, now_s)
         if failed:
-            bot.backoff = {**bot.backoff, result.spec_family: now_s + config.bot_backoff_s}
-        elif outcome == task.COMPLETED and result.spec_family in bot.backoff:
-            bot.backoff = {family: until for family, until in bot.backoff.items() if family != result.spec_family}
+            bot.failed_s = {**bot.failed_s, result.spec_family: now_s}
+        elif outcome == task.COMPLETED and result.spec_family in bot.failed_s:
+            bot.failed_s = {family: at_s for family, at_s in bot.failed_s.items() if family != result.spec_family}
         return
     if outcome == task.COMPLETED and not failed:
         bot.quick_failures = []

@@ -98,7 +98,7 @@ def bot_entry(record: Bot) -> BotEntry:
             slots=bot_warmth.slots_of(record),
             held=held_of(held) if held else None,
             last_seen_s=record.last_seen_s,
-            backoff_until_s=record.backoff,
+            failed_s=record.failed_s,
         ),
         pool=record.pool,
         session_id=record.session_id,

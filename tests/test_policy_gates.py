@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import combinations
 
 import pytest
 
 from server.policy import gates
-from server.policy.model import Gate, GateCheck, Purpose, Thresholds
+from server.policy.model import Gate, GateCheck, Phase, PoolPlan, Purpose, Thresholds
 from server.policy.plan import plan
-from tests.policy_world import NOW_S, bot, demand, gate, spec, task, view
+from tests.policy_world import NOW_S, bot, demand, gate, held, spec, task, view, warm
 
 T = Thresholds(mode="live")
 SRC = spec("src")
@@ -33,6 +34,18 @@ SENTENCES: list[tuple[GateCheck, bool, str, str]] = [
         False,
         "The switch refused: src is paused or retired.",
         "Resume src.",
+    ),
+    (
+        gates.switch_gate("builders", replace(SRC, active=False), replace(T, mode="off"), gate(stopped=True)),
+        False,
+        "The stop switch refused: prewarming is stopped.",
+        "Start prewarming again; and mode live in the configuration of builders; and resume src.",
+    ),
+    (
+        gates.switch_gate("builders", SRC, replace(T, mode="shadow"), gate()),
+        True,
+        "builders is in shadow mode: hand-outs are recorded, not made.",
+        "",
     ),
     (
         gates.shadow_gate("builders"),
@@ -63,7 +76,13 @@ SENTENCES: list[tuple[GateCheck, bool, str, str]] = [
         gates.utilization_gate(0.85, False, 0, T, NOW_S),
         False,
         "Utilization refused: 85 % of the bots are busy with real tasks, the limit is 80 %.",
-        "Fewer busy bots, or utilization_stop above 85 %.",
+        "A level below 72 % for 30 s, or utilization_start and utilization_stop above 85 %.",
+    ),
+    (
+        gates.utilization_gate(0.85, True, 0, T, NOW_S, " that fit src"),
+        False,
+        "Utilization refused: 85 % of the bots that fit src are busy with real tasks, the limit is 80 %.",
+        "Fewer busy bots that fit src, or utilization_stop above 85 %.",
     ),
     (
         gates.utilization_gate(0.5, False, NOW_S - 12, T, NOW_S),
@@ -75,7 +94,7 @@ SENTENCES: list[tuple[GateCheck, bool, str, str]] = [
         gates.utilization_gate(0.75, False, 0, T, NOW_S),
         False,
         "Utilization refused: 75 % of the bots are busy; it must be below 72 % for 30 s.",
-        "A level below 72 %.",
+        "A level below 72 % for 30 s.",
     ),
     (gates.reserve_gate(6, 40, T), True, "After this hand-out 5 idle bots would remain, the reserve is 4.", ""),
     (
@@ -101,6 +120,18 @@ SENTENCES: list[tuple[GateCheck, bool, str, str]] = [
         False,
         "The reserve refused: after this hand-out 8 idle bots would remain, the reserve is 9.",
         "One more idle bot, or less growth of tasks than the 8.4 seen lately.",
+    ),
+    (
+        gates.reserve_gate(4, 40, T, growth_p90=8.4),
+        False,
+        "The reserve refused: after this hand-out 3 idle bots would remain, the reserve is 9.",
+        "6 more idle bots, or less growth of tasks than the 8.4 seen lately and reserve_share at most 7.5 %.",
+    ),
+    (
+        gates.reserve_gate(0, 5, T, who=" that fit src"),
+        False,
+        "The reserve refused: no bot that fits src is idle, the reserve is 1.",
+        "2 more idle bots.",
     ),
     (
         gates.reserve_gate(1, 5, T, who=" that fit src"),
@@ -133,45 +164,94 @@ SENTENCES: list[tuple[GateCheck, bool, str, str]] = [
         "The share refused: 60 hand-outs in the last minute, the limit is 60.",
         "A minute's wait, or hand_outs_per_min at least 61.",
     ),
-    (gates.bot_gate(bot("b1", idle_s=11), SRC, T, NOW_S), True, "b1 is healthy and has been idle for 11 s.", ""),
     (
-        gates.bot_gate(bot("b1", idle_s=4), SRC, T, NOW_S),
+        gates.shares_gate(replace(SRC, max_running=1), 10, 5, 20, replace(T, spec_share=0.25), 60),
+        False,
+        "The share refused: 10 of 10 background runs are on in the pool.",
+        "A run of src that ends, or background_share at least 55 % and max_running at least 6 and spec_share at least "
+        "30 %; and a minute's wait, or hand_outs_per_min at least 61.",
+    ),
+    (
+        gates.shares_gate(SRC, 0, 0, 20, replace(T, background_share=0.0), 0),
+        False,
+        "The share refused: 0 of 0 background runs are on in the pool.",
+        "background_share at least 5 %.",
+    ),
+    (
+        gates.bot_gate(bot("b1", idle_s=11), SRC, T, gate(), NOW_S),
+        True,
+        "b1 is healthy and has been idle for 11 s.",
+        "",
+    ),
+    (
+        gates.bot_gate(bot("b1", idle_s=4), SRC, T, gate(), NOW_S),
         False,
         "The bot refused: b1 has been idle for 4.0 s, it must be for 10 s.",
         "Another 6.0 s idle, or min_idle_s at most 4.",
     ),
     (
-        gates.bot_gate(bot("b1", quarantined="disk full"), SRC, T, NOW_S),
+        gates.bot_gate(
+            bot("b1", idle_s=4, failed_s={"src": NOW_S - 300}, quiet_until_s=NOW_S + 20), SRC, T, gate(), NOW_S
+        ),
+        False,
+        "The bot refused: b1 may still end an old run, it is kept quiet for another 20 s.",
+        "Another 20 s; and another 6.0 s idle, or min_idle_s at most 4; and the end of that time, or resuming src.",
+    ),
+    (
+        gates.bot_gate(bot("b1", warm("fw", phase=Phase.DIRTY, slot="disk")), SRC, T, gate(), NOW_S),
+        False,
+        "The bot refused: slot disk of b1 is dirty.",
+        "A clean-up of slot disk.",
+    ),
+    (
+        gates.bot_gate(bot("b1", failed_s={"src": NOW_S - 300}), replace(SRC, resumed_s=NOW_S - 5), T, gate(), NOW_S),
+        True,
+        "b1 is healthy and has been idle for 10 m.",
+        "",
+    ),
+    (
+        gates.bot_gate(bot("b1", failed_s={"src": NOW_S - 5}), replace(SRC, resumed_s=NOW_S - 300), T, gate(), NOW_S),
+        False,
+        "The bot refused: src failed on b1, it is not tried there for another 9 m 55 s.",
+        "The end of that time, or resuming src.",
+    ),
+    (
+        gates.bot_gate(bot("b1", quarantined="disk full"), SRC, T, gate(), NOW_S),
         False,
         "The bot refused: b1 is quarantined: disk full.",
         "A healthy b1.",
     ),
-    (gates.bot_gate(bot("b1", alive=False), SRC, T, NOW_S), False, "The bot refused: b1 is dead.", "A healthy b1."),
     (
-        gates.bot_gate(bot("b1", backoff_until_s={"src": NOW_S + 300}), SRC, T, NOW_S),
+        gates.bot_gate(bot("b1", alive=False), SRC, T, gate(), NOW_S),
         False,
-        "The bot refused: src failed on b1, it is not tried there for another 5 m.",
-        "The end of that back-off.",
+        "The bot refused: b1 is dead.",
+        "A healthy b1.",
     ),
     (
-        gates.bot_gate(bot("b1", quiet_until_s=NOW_S + 20), SRC, T, NOW_S),
+        gates.bot_gate(bot("b1", failed_s={"src": NOW_S - 300}), SRC, T, gate(), NOW_S),
+        False,
+        "The bot refused: src failed on b1, it is not tried there for another 5 m.",
+        "The end of that time, or resuming src.",
+    ),
+    (
+        gates.bot_gate(bot("b1", quiet_until_s=NOW_S + 20), SRC, T, gate(), NOW_S),
         False,
         "The bot refused: b1 may still end an old run, it is kept quiet for another 20 s.",
-        "The end of that time.",
+        "Another 20 s.",
     ),
     (gates.breaker_gate(SRC, gate()), True, "The breaker of src is closed.", ""),
     (
         gates.breaker_gate(SRC, gate(open_breakers={"src": "3 runs failed in a row on 2 bots"})),
         False,
         "The circuit breaker refused: src is paused, 3 runs failed in a row on 2 bots.",
-        "Repair src and close its breaker.",
+        "Repair src and resume it.",
     ),
     (gates.fresh_view_gate(0.8, T), True, "The server saw the fleet 0.8 s ago.", ""),
     (
         gates.fresh_view_gate(40, T),
         False,
         "The view refused: the server saw the fleet 40 s ago, 15 s is the limit.",
-        "A store that answers; or view_max_age_s at least 40.",
+        "A store that answers, or view_max_age_s at least 40.",
     ),
     (
         gates.fresh_view_gate(-60, T),
@@ -190,7 +270,7 @@ SENTENCES: list[tuple[GateCheck, bool, str, str]] = [
         gates.ledger_gate(gate(ledger_losing="9 background seconds were spent for each one saved"), T),
         False,
         "The ledger refused: 9 background seconds were spent for each one saved.",
-        "Less than 5 background seconds per saved second.",
+        "At most 5 background seconds per saved second, or a larger ledger_max_cost.",
     ),
 ]
 
@@ -204,7 +284,7 @@ def test_sentence(check: GateCheck, passed: bool, text: str, change: str) -> Non
 
 CLOSED = {
     Gate.SWITCH: {"state": gate(stopped=True)},
-    Gate.PENDING: {"tasks": [task("t1"), task("t2"), task("t3"), task("t4"), task("t5"), task("t6"), task("t7")]},
+    Gate.PENDING: {"tasks": [task("t1")]},
     Gate.UTILIZATION: {"state": gate(open=False, below_since_s=0.0)},
     Gate.RESERVE: {"state": gate(growth_p90=6.0)},
     Gate.SHARES: {"thresholds": replace(T, background_share=0.0)},
@@ -217,14 +297,140 @@ CLOSED = {
 }
 
 
+def with_closed(*closed: Gate) -> PoolPlan:
+    """The plan of six idle bots and one spec in demand, with these gates closed."""
+    world: dict = {"specs": [SRC], "demand": {"src": demand(60)}}
+    for one in closed:
+        for name, value in CLOSED[one].items():
+            both = name in world and name in ("state", "thresholds")
+            world[name] = _changed(world[name], value, gate() if name == "state" else T) if both else value
+    return plan(view([bot(f"b{number}") for number in range(6)], **world))
+
+
+def _changed(one: object, other: object, usual: object) -> object:
+    """`one`, with what is not as usual in `other`."""
+    return replace(one, **{f.name: getattr(other, f.name) for f in fields(other) if _differs(f.name, other, usual)})
+
+
+def _differs(name: str, one: object, other: object) -> bool:
+    return bool(getattr(one, name) != getattr(other, name))
+
+
 @pytest.mark.parametrize("closed", CLOSED)
 def test_one_closed_gate_keeps_everything_back_and_names_itself(closed: Gate) -> None:
-    world = {"specs": [SRC], "demand": {"src": demand(60)}} | CLOSED[closed]
-    made = plan(view([bot(f"b{number}") for number in range(6)], **world))
+    made = with_closed(closed)
     assert not any(advice.background for advice in made.advice.values())
     refused = made.advice["b0"].refused
     assert refused is not None and refused.gate is closed
     assert refused.would_change
+    assert "; and " not in refused.would_change
+
+
+@pytest.mark.parametrize(("first", "second"), [pair for pair in combinations(CLOSED, 2) if Gate.NO_SPEC not in pair])
+def test_with_two_gates_closed_both_must_change(first: Gate, second: Gate) -> None:
+    alone = [with_closed(one).advice["b0"].refused for one in (first, second)]
+    both = with_closed(first, second).advice["b0"].refused
+    assert both is not None
+    assert both.gate is first
+    for one in alone:
+        assert one is not None
+        assert one.would_change.rpartition(", or ")[2].removesuffix(".").lower() in both.would_change.lower()
+
+
+def test_a_bot_that_no_spec_fits_is_told_of_the_closed_gates_too() -> None:
+    refused = with_closed(Gate.LEDGER, Gate.NO_SPEC).advice["b0"].refused
+    assert refused is not None and refused.gate is Gate.NO_SPEC
+    assert refused.would_change == (
+        "A spec whose dimensions b0 has; and "
+        "at most 5 background seconds per saved second, or a larger ledger_max_cost."
+    )
+
+
+def test_a_bot_in_back_off_from_a_spec_with_an_open_breaker_waits_for_the_breaker_alone() -> None:
+    """The end of the back-off would change nothing, and who resumes the spec ends both."""
+    state = gate(open_breakers={"src": "3 runs failed in a row on 3 bots"})
+    bots = [bot(f"b{number}", failed_s={"src": NOW_S - 60}) for number in range(3)]
+    refused = plan(view(bots, specs=[SRC], demand={"src": demand(60)}, state=state)).advice["b0"].refused
+    assert refused is not None and refused.gate is Gate.BREAKER
+    assert refused.would_change == "Repair src and resume it."
+    resumed = replace(SRC, resumed_s=NOW_S - 1)
+    made = plan(view(bots, specs=[resumed], demand={"src": demand(60)}))
+    assert any(advice.background for advice in made.advice.values())
+
+
+def test_in_shadow_mode_a_closed_gate_is_not_all_that_must_change() -> None:
+    made = plan(view([bot("b1")], specs=[SRC], demand={"src": demand(60)}, thresholds=replace(T, mode="shadow")))
+    refused = made.advice["b1"].refused
+    assert refused is not None and refused.gate is Gate.RESERVE
+    assert refused.would_change.endswith("; and mode live in the configuration of p.")
+    assert "shadow mode" in refused.checks[0].text
+
+
+def test_a_bot_whose_only_spec_is_paused_is_told_to_resume_it() -> None:
+    made = plan(view([bot("b1"), bot("b2")], specs=[replace(SRC, active=False)]))
+    refused = made.advice["b1"].refused
+    assert refused is not None
+    assert refused.text == "No active spec fits b1: src is paused or retired."
+    assert refused.would_change == "Resume src, or a spec whose dimensions b1 has."
+
+
+def test_a_dirty_bot_that_nothing_cleans_is_not_said_to_lack_value() -> None:
+    bots = [bot(f"b{number}", warm("fw", phase=Phase.DIRTY, slot="disk")) for number in range(3)]
+    refused = plan(view(bots, specs=[SRC], demand={"src": demand(60)})).advice["b0"].refused
+    assert refused is not None and refused.gate is Gate.BOT
+    assert refused.would_change == "A clean-up of slot disk."
+
+
+def test_bots_for_one_spec_that_are_busier_than_the_pool_do_not_lend_it_their_level() -> None:
+    """The gate opens by the pool's level: another one beside "and has been below" would be untrue."""
+    kind = (("kind", ("a",)),)
+    bots = [bot("a1", extra={"kind": ["a"]}), *(bot(f"b{number}") for number in range(5))]
+    bots += [bot(f"a{number}", extra={"kind": ["a"]}, run=held()) for number in range(2, 5)]
+    picky = replace(SRC, dimensions=SRC.dimensions + kind)
+    state = gate(open=False, below_since_s=NOW_S - 12)
+    refused = plan(view(bots, specs=[picky], demand={"src": demand(60)}, state=state)).advice["a1"].refused
+    assert refused is not None
+    assert refused.text.replace("\u00a0", " ") == (
+        "Utilization refused: 33 % of the bots are busy; it must be below 72 % for 30 s and has been for 12 s."
+    )
+
+
+def test_the_pools_gates_say_what_would_open_them() -> None:
+    bots = [bot("b1", idle_s=4), bot("b2", idle_s=2)]
+    state = gate(open=False, below_since_s=0.0, open_breakers={"src": "", "fw": ""}, ledger_losing="it loses")
+    off = replace(T, background_share=0.0, mode="off")
+    made = plan(view(bots, tasks=[task(f"t{n}") for n in range(3)], state=state, thresholds=off, view_age_s=99.0))
+    assert not any(check.passed for check in made.gates)
+    assert all(check.would_change.endswith(".") for check in made.gates)
+    assert [check.would_change for check in made.gates if check.gate is Gate.BREAKER] == [
+        "Repair fw and src and resume them."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "said"),
+    [
+        ((4,), "0 of 1 idle bot have been idle for 10 s. Another 6.0 s idle, or min_idle_s at most 4."),
+        ((60,), "1 of 1 idle bot has been idle for 10 s."),
+        ((60, 4), "1 of 2 idle bots has been idle for 10 s."),
+        ((60, 60), "2 of 2 idle bots have been idle for 10 s."),
+        ((), "No bot is idle. An idle bot."),
+    ],
+)
+def test_idle_bots_of_a_pool_are_counted_in_good_english(idle_s: tuple[float, ...], said: str) -> None:
+    made = plan(view([bot(f"b{number}", idle_s=one_s) for number, one_s in enumerate(idle_s)]))
+    check = next(check for check in made.gates if check.gate is Gate.BOT)
+    assert f"{check.text} {check.would_change}".strip().replace("\u00a0", " ") == said
+
+
+@pytest.mark.parametrize(
+    ("bots", "text"), [([], "p has no bots."), ([bot("b1", alive=False)], "No bot of p can take work.")]
+)
+def test_a_pool_without_a_bot_is_not_called_full(bots: list, text: str) -> None:
+    made = plan(view(bots))
+    check = next(check for check in made.gates if check.gate is Gate.UTILIZATION)
+    assert not check.passed and check.text == text
+    assert not any("100" in one.text for one in made.gates)
 
 
 def test_all_nine_gates_stand_beside_a_refusal_also_those_after_it() -> None:
@@ -250,14 +456,14 @@ def test_a_value_too_small_says_both_numbers_and_shows_its_sum() -> None:
     )
 
 
-def counts(**fields: object) -> gates.Counts:
+def counts(**changed: object) -> gates.Counts:
     """Numbers of a pool of 20 bots of which 10 are idle and nothing runs."""
     defaults = {"usable": 20, "idle": 10, "running_all": 0, "running_spec": 0, "utilization": 0.5, "gate_open": True}
-    return gates.Counts(**(defaults | fields))  # type: ignore[arg-type]
+    return gates.Counts(**(defaults | changed))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("fields", "counted", "refusing"),
+    ("changed", "counted", "refusing"),
     [
         ({}, counts(), None),
         ({}, counts(idle=2), Gate.RESERVE),
@@ -279,7 +485,7 @@ def counts(**fields: object) -> gates.Counts:
     ],
 )
 def test_the_pools_record_checks_again_with_its_own_counts(
-    fields: dict, counted: gates.Counts, refusing: Gate | None
+    changed: dict, counted: gates.Counts, refusing: Gate | None
 ) -> None:
     ask = {
         "purpose": Purpose.FORECAST,
@@ -290,7 +496,7 @@ def test_the_pools_record_checks_again_with_its_own_counts(
         "planned_epoch": 0,
         "view_at_s": NOW_S - 1,
         "now_s": NOW_S,
-    } | fields
+    } | changed
     refused = gates.recheck(counts=counted, **ask)
     assert (refused.gate if refused else None) is refusing
 

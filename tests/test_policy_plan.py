@@ -152,7 +152,7 @@ def test_a_family_that_lost_a_copy_to_another_one_has_one_fewer() -> None:
 
 
 def test_a_bot_that_failed_at_a_family_may_still_be_warmed_for_another() -> None:
-    bots = [bot(f"b{number}", backoff_until_s={"src": NOW_S + 60}) for number in range(2)]
+    bots = [bot(f"b{number}", failed_s={"src": NOW_S - 60}) for number in range(2)]
     made = plan(view(bots, specs=[spec("src"), spec("lib")], demand={"src": demand(60), "lib": demand(5)}))
     assert [a.background.family for a in made.advice.values() if a.background] == ["lib"]
 

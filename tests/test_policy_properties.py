@@ -15,7 +15,6 @@ from server.policy.gates import reserve_size, share_limit, spec_limit
 from server.policy.model import (
     Bot,
     Demand,
-    Gate,
     Held,
     PendingTask,
     Phase,
@@ -81,7 +80,7 @@ def bots(draw: Any, number: int, calm: bool) -> Bot:
         quarantined=seldom("", "disk"),
         held_poll=draw(st.booleans()),
         next_poll_s=NOW_S + draw(st.sampled_from([-NOW_S, 1.0, 30.0])),
-        backoff_until_s=seldom({}, {"src": NOW_S + 60}),
+        failed_s=seldom({}, {"src": NOW_S - 60}),
     )
 
 
@@ -188,7 +187,7 @@ def test_nothing_is_handed_out_when_any_gate_is_closed(seen: PoolView) -> None:
         assert one.held is None and one.alive and not one.quarantined
         assert not any(fleet.fits.fits(waiting.dimensions, name) for waiting in seen.pending)
         assert work.family not in seen.gate.open_breakers
-        assert one.backoff_until_s.get(work.family, 0.0) <= NOW_S
+        assert work.family not in one.failed_s
         if work.purpose in BETS:
             assert made.gate_open and not seen.gate.ledger_losing
             assert NOW_S - one.idle_since_s >= seen.thresholds.min_idle_s
@@ -272,7 +271,9 @@ def test_every_idle_bot_without_work_knows_why(seen: PoolView) -> None:
         assert (advice.background is None) == (advice.refused is not None)
         if advice.refused is not None:
             assert advice.refused.text.endswith(".")
-            assert advice.refused.would_change or advice.refused.gate is Gate.NO_SPEC
+            assert advice.refused.would_change.endswith(".")
+        if advice.refused is not None and advice.refused.text.startswith("The value refused"):
+            assert advice.refused.values[0].net < seen.thresholds.value_threshold
 
 
 @MANY

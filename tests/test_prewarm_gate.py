@@ -61,7 +61,7 @@ def test_the_bot_is_warm_when_the_run_ends_well_and_only_then(world: LifeWorld) 
         end(world.p1, run, exit_code=exit_code)
     assert world.bot("bot1").slots["cache"]["phase"] == "warm"
     assert world.bot("bot2").slots["cache"]["phase"] == "cold"
-    assert world.bot("bot2").backoff["src"] == world.clock.now_s() + 600
+    assert world.bot("bot2").failed_s["src"] == world.clock.now_s()
 
 
 def test_a_pool_whose_limit_of_grace_was_lowered_bounds_the_specs_of_before(world: LifeWorld) -> None:
@@ -157,7 +157,7 @@ def test_a_busy_pool_holds_bets_back_and_owes_its_clean_ups(world: LifeWorld) ->
     bot, other = fleet(world, 2)
     bet = HandOut(FAMILY, "r1", 1, Purpose.FORECAST, text="t")
     with pytest.raises(GateRefused) as caught:
-        prewarm_gate.claim_background(world.p1, bot.token, POOL, bet, SHUT)
+        prewarm_gate.claim_background(world.p1, bot.token, POOL, bet, SHUT, world.p1.view.catch_up(POOL))
     assert caught.value.refused.gate is Gate.UTILIZATION
     assert refusal(world, bot) is Gate.RESERVE
     owed = HandOut(FAMILY, "r1", 1, Purpose.CLEAN, text="t")
@@ -197,7 +197,7 @@ def test_the_switch_ends_every_run_and_no_failure_is_counted(world: LifeWorld) -
     world.fresh()
     assert end(world.p1, two, exit_code=-15).ok
     assert world.state(two.task_id) == "KILLED"
-    assert (world.entries(), world.gate().breakers, world.bot("bot2").backoff) == ([], {}, {})
+    assert (world.entries(), world.gate().breakers, world.bot("bot2").failed_s) == ([], {}, {})
 
 
 @pytest.mark.parametrize("change", ["pause", "edit", "retire"])

@@ -128,7 +128,7 @@ def test_a_stopped_warm_up_is_killed_and_no_failure_even_if_its_mark_is_forgotte
     assert end(world.p2, run, exit_code=-15).ok
     assert world.state(run.task_id) == "KILLED"
     assert world.gate().breakers == {}
-    assert world.bot().backoff == {}
+    assert world.bot().failed_s == {}
 
 
 def test_two_waiting_tasks_do_not_choose_one_victim(world: LifeWorld, bot: Machine) -> None:

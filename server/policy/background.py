@@ -20,7 +20,6 @@ from server.policy.outlook import Outlook
 from server.policy.stock import Stock
 from server.policy.words import named, seconds, share
 
-_BLOCKED = frozenset({Phase.DIRTY, Phase.IN_USE, Phase.WARMING})
 _SETTLED = 1e-9
 
 
@@ -54,9 +53,9 @@ class Background:
 
     def _is_ready(self, bot: Bot) -> bool:
         """Whether the bot may be bet on at all: nothing waits for it, and no slot of it is dirty or in doubt."""
-        if self._levels.pending_for(bot) or any(slot.phase in _BLOCKED for slot in bot.slots.values()):
+        if self._levels.pending_for(bot):
             return False
-        return gates.bot_gate(bot, None, self._view.thresholds, self._view.now_s).passed
+        return gates.bot_gate(bot, None, self._view.thresholds, self._view.gate, self._view.now_s).passed
 
     def decide(self) -> None:
         """Places the clean-ups, then the bets."""
@@ -131,7 +130,7 @@ class Background:
         return best
 
     def _may_have(self, bot: Bot, spec: Spec) -> bool:
-        waits = bot.backoff_until_s.get(spec.family, 0.0) > self._view.now_s
+        waits = gates.backoff_until_s(bot, spec, self._view.thresholds) > self._view.now_s
         return bot.id not in self.hand_outs and not waits and not self.holds(bot, spec)
 
     def _by_held(self) -> dict[tuple[str, str], list[Bot]]:

@@ -10,11 +10,13 @@ import math
 from dataclasses import dataclass
 
 from server.policy.fleet import why_unusable
-from server.policy.model import Bot, Gate, GateCheck, GateState, Purpose, Refused, Spec, Thresholds
-from server.policy.words import count, duration, named, share
+from server.policy.model import Bot, Gate, GateCheck, GateState, Phase, Purpose, Refused, Spec, Thresholds
+from server.policy.words import all_of, count, duration, named, share
 
 BETS = frozenset({Purpose.FORECAST, Purpose.ANNOUNCED})
 """Purposes that the reserve, the shares and the other gates of chance hold back."""
+BLOCKED = frozenset({Phase.DIRTY, Phase.IN_USE, Phase.WARMING})
+"""Phases of a slot of an idle bot that keep the bot from all bets."""
 MODES = ("off", "shadow", "live")
 WINDOW_S = 60.0
 """`hand_outs_per_min` counts over this."""
@@ -22,15 +24,17 @@ WINDOW_S = 60.0
 
 def switch_gate(pool: str, spec: Spec | None, thresholds: Thresholds, gate: GateState) -> GateCheck:
     """Gate 1: prewarming is on, globally, in the pool, and for the spec. (Shadow mode is `shadow_gate`.)"""
+    closed: list[tuple[str, str]] = []
     if gate.stopped:
-        return _refused(Gate.SWITCH, "The stop switch refused: prewarming is stopped.", "Start prewarming again.")
+        closed.append(("The stop switch refused: prewarming is stopped.", "Start prewarming again."))
     if thresholds.mode not in ("live", "shadow"):
-        change = f"mode live in the configuration of {pool}."
-        return _refused(Gate.SWITCH, f"The switch refused: prewarming is off in {pool}.", change)
+        closed.append((f"The switch refused: prewarming is off in {pool}.", _live(pool)))
     if spec is not None and not spec.active:
-        return _refused(
-            Gate.SWITCH, f"The switch refused: {spec.family} is paused or retired.", f"Resume {spec.family}."
-        )
+        closed.append((f"The switch refused: {spec.family} is paused or retired.", f"Resume {spec.family}."))
+    if closed:
+        return _refused(Gate.SWITCH, closed[0][0], all_of(change for _, change in closed))
+    if thresholds.mode == "shadow":
+        return GateCheck(Gate.SWITCH, True, f"{pool} is in shadow mode: hand-outs are recorded, not made.")
     which = f" and for {spec.family}" if spec is not None else ""
     return GateCheck(Gate.SWITCH, True, f"Prewarming is on in {pool}{which}.")
 
@@ -40,8 +44,12 @@ def shadow_gate(pool: str) -> GateCheck:
     return _refused(
         Gate.SWITCH,
         f"The switch refused: {pool} is in shadow mode, so hand-outs are recorded and not made.",
-        f"mode live in the configuration of {pool}.",
+        _live(pool),
     )
+
+
+def _live(pool: str) -> str:
+    return f"mode live in the configuration of {pool}."
 
 
 def pending_gate(bot_id: str, fitting: int) -> GateCheck:
@@ -68,17 +76,17 @@ def utilization_gate(
     stop, start = thresholds.utilization_stop, thresholds.utilization_start
     busy = f"{share(level)} of the bots{who} are busy"
     if level >= stop:
-        return _refused(
-            Gate.UTILIZATION,
-            f"Utilization refused: {busy} with real tasks, the limit is {share(stop)}.",
-            f"Fewer busy bots, or utilization_stop above {share(level)}.",
-            level,
-            stop,
-        )
+        change, settings = f"Fewer busy bots{who}", "utilization_stop"
+        if not is_open:
+            change = f"A level below {share(start)} for {duration(thresholds.utilization_for_s)}"
+            settings = "utilization_start and utilization_stop"
+        change += f", or {settings} above {share(level)}." if level < 1 else "."
+        text = f"Utilization refused: {busy} with real tasks, the limit is {share(stop)}."
+        return _refused(Gate.UTILIZATION, text, change, level, stop)
     if not is_open:
         text = f"Utilization refused: {busy}; it must be below {share(start)} for "
         text += duration(thresholds.utilization_for_s)
-        change = f"A level below {share(start)}."
+        change = f"A level below {share(start)} for {duration(thresholds.utilization_for_s)}."
         if below_since_s:
             lasted_s = max(0.0, now_s - below_since_s)
             text += f" and has been for {duration(lasted_s)}"
@@ -102,7 +110,9 @@ def reserve_gate(idle: int, usable: int, thresholds: Thresholds, growth_p90: flo
     `who` narrows it, for people, to the bots that fit one spec: " that fit chromium-src".
     """
     left, reserve = idle - 1, reserve_size(usable, thresholds, growth_p90)
-    text = f"after this hand-out {count(max(0, left), 'idle bot')}{who} would remain, the reserve is {reserve}."
+    text = f"after this hand-out {count(left, 'idle bot')}{who} would remain, the reserve is {reserve}."
+    if left < 0:
+        text = f"no bot{who.replace(' fit ', ' fits ')} is idle, the reserve is {reserve}."
     if left >= reserve:
         return GateCheck(Gate.RESERVE, True, text[0].upper() + text[1:], left, reserve)
     return _refused(
@@ -115,14 +125,13 @@ def reserve_gate(idle: int, usable: int, thresholds: Thresholds, growth_p90: flo
 
 
 def _less_reserve(left: int, reserve: int, usable: int, thresholds: Thresholds, growth_p90: float) -> str:
-    more = f"{count(reserve - left, 'more idle bot')}"
-    more = "One more idle bot" if reserve - left == 1 else more
+    more = "One more idle bot" if reserve - left == 1 else count(reserve - left, "more idle bot")
     if left < 0:
         return f"{more}."
-    if math.ceil(growth_p90) > left:
-        return f"{more}, or less growth of tasks than the {growth_p90:.1f} seen lately."
     settings = []
-    if reserve_size(usable, thresholds) > left and math.ceil(round(thresholds.reserve_share * usable, 6)) > left:
+    if math.ceil(growth_p90) > left:
+        settings.append(f"less growth of tasks than the {growth_p90:.1f} seen lately")
+    if math.ceil(round(thresholds.reserve_share * usable, 6)) > left:
         settings.append(f"reserve_share at most {share(math.floor(1000 * left / usable) / 1000)}")
     if thresholds.reserve_min > left:
         settings.append(f"reserve_min at most {left}")
@@ -141,87 +150,95 @@ def spec_limit(spec: Spec, usable: int, thresholds: Thresholds) -> int:
 
 
 def shares_gate(
-    spec: Spec, running_all: int, running_spec: int, usable: int, thresholds: Thresholds, recent_hand_outs: int
+    spec: Spec | None, running_all: int, running_spec: int, usable: int, thresholds: Thresholds, recent_hand_outs: int
 ) -> GateCheck:
-    """Gate 5: background runs stay below the pool's share in all, per spec, and per minute."""
-    pool_limit, own_limit = share_limit(usable, thresholds.background_share), spec_limit(spec, usable, thresholds)
-    if running_all >= pool_limit:
-        return _refused(
-            Gate.SHARES,
-            f"The share refused: {running_all} of {pool_limit} background runs are on in the pool.",
-            f"A background run that ends, or background_share at least {_share_for(running_all + 1, usable)}.",
-            running_all,
-            pool_limit,
-        )
-    if running_spec >= own_limit:
-        by_spec = 0 < spec.max_running <= running_spec
-        setting = (
-            f"max_running at least {running_spec + 1}"
-            if by_spec
-            else (f"spec_share at least {_share_for(running_spec + 1, usable)}")
-        )
-        return _refused(
-            Gate.SHARES,
-            f"The share refused: {running_spec} of {own_limit} runs of {spec.family} are on.",
-            f"A run of {spec.family} that ends, or {setting}.",
-            running_spec,
-            own_limit,
-        )
-    if recent_hand_outs >= thresholds.hand_outs_per_min:
-        return _refused(
-            Gate.SHARES,
-            f"The share refused: {count(recent_hand_outs, 'hand-out')} in the last minute, the limit is "
-            f"{thresholds.hand_outs_per_min}.",
-            f"A minute's wait, or hand_outs_per_min at least {recent_hand_outs + 1}.",
-            recent_hand_outs,
-            thresholds.hand_outs_per_min,
-        )
-    return GateCheck(
-        Gate.SHARES,
-        True,
-        f"{spec.family} {running_spec} of {own_limit}, all specs {running_all} of {count(pool_limit, 'run')}.",
-        running_all,
-        pool_limit,
-    )
+    """Gate 5: background runs stay below the pool's share in all, per spec (where one is named), and per minute."""
+    if usable <= 0:
+        return _refused(Gate.SHARES, "The share refused: no bot can take work.", "A bot that can.")
+    limit, runs = share_limit(usable, thresholds.background_share), f"of {spec.family}" if spec is not None else ""
+    own_limit = spec_limit(spec, usable, thresholds) if spec is not None else math.inf
+    closed: list[tuple[str, int, float]] = []
+    changes, settings = [], []
+    if running_all >= limit:
+        closed.append((f"{running_all} of {limit} background runs are on in the pool", running_all, limit))
+        settings.append(f"background_share at least {_share_for(running_all + 1, usable)}")
+    if spec is not None and running_spec >= own_limit:
+        closed.append((f"{running_spec} of {own_limit} runs {runs} are on", running_spec, own_limit))
+        settings += _own_settings(spec, running_spec, usable, thresholds)
+    if settings:
+        run = f"A run {runs} that ends, or " if running_spec >= own_limit else "A background run that ends, or "
+        changes.append(f"{run if running_all else ''}{' and '.join(settings)}.")
+    if recent_hand_outs >= (most := thresholds.hand_outs_per_min):
+        text = f"{count(recent_hand_outs, 'hand-out')} in the last minute, the limit is {most}"
+        closed.append((text, recent_hand_outs, most))
+        changes.append(f"A minute's wait, or hand_outs_per_min at least {recent_hand_outs + 1}.")
+    if closed:
+        text, runs_on, allowed = closed[0]
+        return _refused(Gate.SHARES, f"The share refused: {text}.", all_of(changes), runs_on, allowed)
+    own = f"{spec.family} {running_spec} of {own_limit}, all" if spec is not None else "All"
+    text = f"{own} specs {running_all} of {count(limit, 'run')}."
+    return GateCheck(Gate.SHARES, True, text, running_all, limit)
+
+
+def _own_settings(spec: Spec, running: int, usable: int, thresholds: Thresholds) -> list[str]:
+    """Which settings keep the spec from one more run."""
+    found = []
+    if 0 < spec.max_running <= running:
+        found.append(f"max_running at least {running + 1}")
+    if running >= share_limit(usable, thresholds.spec_share):
+        found.append(f"spec_share at least {_share_for(running + 1, usable)}")
+    return found
 
 
 def _share_for(runs: int, usable: int) -> str:
-    return share(math.ceil(1000 * runs / usable) / 1000) if usable else "more"
+    return share(math.ceil(1000 * runs / usable) / 1000)
 
 
-def bot_gate(bot: Bot, spec: Spec | None, thresholds: Thresholds, now_s: float) -> GateCheck:
+def bot_gate(bot: Bot, spec: Spec | None, thresholds: Thresholds, gate: GateState, now_s: float) -> GateCheck:
     """Gate 6: the bot is healthy, has been idle long enough, and did not fail at this spec lately.
 
-    A spec that cleans asks for no idle time.
+    A spec that cleans asks for neither idle time nor clean slots. While a spec's breaker is open its failures are told
+    there: who closes it ends them all.
     """
     if trouble := why_unusable(bot):
         return _refused(Gate.BOT, f"The bot refused: {trouble}.", f"A healthy {bot.id}.")
-    if bot.quiet_until_s > now_s:
-        return _refused(
-            Gate.BOT,
-            f"The bot refused: {bot.id} may still end an old run, it is kept quiet for another "
-            f"{duration(bot.quiet_until_s - now_s)}.",
-            "The end of that time.",
-        )
-    least_s = 0.0 if spec is not None and spec.purpose is Purpose.CLEAN else thresholds.min_idle_s
+    owed = spec is not None and spec.purpose is Purpose.CLEAN
+    least_s = 0.0 if owed else thresholds.min_idle_s
     idle_s = max(0.0, now_s - bot.idle_since_s)
+    closed: list[tuple[str, str]] = []
+    if bot.quiet_until_s > now_s:
+        left = duration(bot.quiet_until_s - now_s)
+        closed.append((f"{bot.id} may still end an old run, it is kept quiet for another {left}", f"Another {left}."))
     if idle_s < least_s:
-        return _refused(
-            Gate.BOT,
-            f"The bot refused: {bot.id} has been idle for {duration(idle_s)}, it must be for {duration(least_s)}.",
-            f"Another {duration(least_s - idle_s)} idle, or min_idle_s at most {math.floor(idle_s)}.",
-            idle_s,
-            least_s,
-        )
-    until_s = bot.backoff_until_s.get(spec.family, 0.0) if spec is not None else 0.0
-    if spec is not None and until_s > now_s:
-        return _refused(
-            Gate.BOT,
-            f"The bot refused: {spec.family} failed on {bot.id}, it is not tried there for another "
-            f"{duration(until_s - now_s)}.",
-            "The end of that back-off.",
-        )
+        text = f"{bot.id} has been idle for {duration(idle_s)}, it must be for {duration(least_s)}"
+        change = f"Another {duration(least_s - idle_s)} idle, or min_idle_s at most {math.floor(idle_s)}."
+        closed.append((text, change))
+    closed += [] if owed else _blocked_slots(bot)
+    if spec is not None and spec.family not in gate.open_breakers:
+        left_s = backoff_until_s(bot, spec, thresholds) - now_s
+        if left_s > 0:
+            text = f"{spec.family} failed on {bot.id}, it is not tried there for another {duration(left_s)}"
+            closed.append((text, f"The end of that time, or resuming {spec.family}."))
+    if closed:
+        text, change = f"The bot refused: {closed[0][0]}.", all_of(change for _, change in closed)
+        return _refused(Gate.BOT, text, change, idle_s, least_s)
     return GateCheck(Gate.BOT, True, f"{bot.id} is healthy and has been idle for {duration(idle_s)}.", idle_s, least_s)
+
+
+def _blocked_slots(bot: Bot) -> list[tuple[str, str]]:
+    """Slots in which nothing may be made, since they are dirty or what they hold is in doubt; with what ends that."""
+    found = []
+    for name, slot in bot.slots.items():
+        if slot.phase in BLOCKED:
+            change = f"A clean-up of slot {name}." if slot.phase is Phase.DIRTY else "A report of the bot."
+            found.append((f"slot {name} of {bot.id} is {slot.phase.value.replace('_', ' ')}", change))
+    return found
+
+
+def backoff_until_s(bot: Bot, spec: Spec, thresholds: Thresholds) -> float:
+    """Until when the spec is not tried on the bot, since it failed there; 0 when it did not, since it was resumed."""
+    failed_s = bot.failed_s.get(spec.family, 0.0)
+    return failed_s + thresholds.bot_backoff_s if failed_s > spec.resumed_s else 0.0
 
 
 def breaker_gate(spec: Spec, gate: GateState) -> GateCheck:
@@ -232,7 +249,7 @@ def breaker_gate(spec: Spec, gate: GateState) -> GateCheck:
         return _refused(
             Gate.BREAKER,
             f"The circuit breaker refused: {spec.family} is paused, {why}.",
-            f"Repair {spec.family} and close its breaker.",
+            f"Repair {spec.family} and resume it.",
         )
     return GateCheck(Gate.BREAKER, True, f"The breaker of {spec.family} is closed.")
 
@@ -253,7 +270,7 @@ def fresh_view_gate(view_age_s: float, thresholds: Thresholds) -> GateCheck:
         return _refused(
             Gate.FRESH_VIEW,
             f"The view refused: the server saw the fleet {duration(age_s)} ago, {duration(limit_s)} is the limit.",
-            "A store that answers; or view_max_age_s at least " + f"{math.ceil(age_s)}.",
+            f"A store that answers, or view_max_age_s at least {math.ceil(age_s)}.",
             age_s,
             limit_s,
         )
@@ -266,7 +283,7 @@ def ledger_gate(gate: GateState, thresholds: Thresholds) -> GateCheck:
         return _refused(
             Gate.LEDGER,
             f"The ledger refused: {gate.ledger_losing}.",
-            f"Less than {thresholds.ledger_max_cost:g} background seconds per saved second.",
+            f"At most {thresholds.ledger_max_cost:g} background seconds per saved second, or a larger ledger_max_cost.",
         )
     return GateCheck(Gate.LEDGER, True, "The ledger is not losing.")
 
@@ -326,7 +343,7 @@ def recheck(
         checks.append(utilization_gate(counts.utilization, counts.gate_open, counts.below_since_s, thresholds, now_s))
         checks.append(reserve_gate(counts.idle, counts.usable, thresholds, gate.growth_p90))
         checks.append(shares_gate(spec, counts.running_all, counts.running_spec, counts.usable, thresholds, recent))
-    return first_refusal(checks, spec)
+    return first_refusal(checks)
 
 
 def recent_hand_outs(gate: GateState, now_s: float) -> int:
@@ -334,12 +351,16 @@ def recent_hand_outs(gate: GateState, now_s: float) -> int:
     return sum(1 for at_s in gate.recent_hand_outs_s if now_s - WINDOW_S < at_s <= now_s + 1.0)
 
 
-def first_refusal(checks: list[GateCheck], spec: Spec | None = None) -> Refused | None:
-    """The first gate that does not pass, as an answer; the others stay beside it as computed."""
-    for check in checks:
-        if not check.passed:
-            return Refused(check.gate, check.text, check.would_change, tuple(checks))
-    return None
+def first_refusal(checks: list[GateCheck]) -> Refused | None:
+    """The first gate that does not pass, as an answer, with what opens all that are closed.
+
+    The others stay beside it as computed.
+    """
+    closed = [check for check in checks if not check.passed]
+    if not closed:
+        return None
+    change = all_of(check.would_change for check in closed)
+    return Refused(closed[0].gate, closed[0].text, change, tuple(checks))
 
 
 def would_have(purpose: Purpose, family: str, generation: str, bot_id: str) -> str:

@@ -82,7 +82,7 @@ class Levels:
             groups = self.fleet.fits.groups(spec.dimensions)
             usable = sum(self._usable[group] for group in groups)
             part = utilization(sum(self._real[group] for group in groups), 0, usable) if usable else 0.0
-            if part > level:
+            if part > level and (self.gate_open or part >= self.view.thresholds.utilization_stop):
                 level, who = part, f" that fit {spec.family}"
         view = self.view
         return gates.utilization_gate(level, self.gate_open, self.below_since_s, view.thresholds, view.now_s, who)
@@ -97,9 +97,9 @@ class Levels:
         part = gates.reserve_gate(self.idle_fitting(spec), usable, thresholds, who=f" that fit {spec.family}")
         return whole if part.passed else part
 
-    def shares_check(self, spec: Spec) -> GateCheck:
-        """Gate 5 for the next hand-out of the spec."""
-        running = self.running[spec.family]
+    def shares_check(self, spec: Spec | None = None) -> GateCheck:
+        """Gate 5 for the next hand-out, of the spec where one is named."""
+        running = self.running[spec.family] if spec is not None else 0
         usable = len(self.fleet.usable)
         return gates.shares_gate(spec, self.running_all, running, usable, self.view.thresholds, self._recent)
 
@@ -118,7 +118,7 @@ class Levels:
             first,
             gates.pending_gate(bot.id, self.pending_for(bot)),
             *middle,
-            gates.bot_gate(bot, spec, self.view.thresholds, self.view.now_s),
+            gates.bot_gate(bot, spec, self.view.thresholds, self.view.gate, self.view.now_s),
             *last,
         ]
 

@@ -118,8 +118,8 @@ class Bot:
     next_poll_s: float = 0.0
     held_poll: bool = False
     polls_elsewhere: bool = False
-    backoff_until_s: Mapping[str, float] = field(default_factory=dict)
-    """Per family: no further prewarm of it on this bot before that time (a run of it failed here)."""
+    failed_s: Mapping[str, float] = field(default_factory=dict)
+    """Per family: when a background run of it last failed here, until one succeeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,8 @@ class Spec:
     """What says which generation is newer: see `Order`."""
     registered_s: float = 0.0
     """When the operator made this generation the current one; the time by which FIRST_SEEN compares it."""
+    resumed_s: float = 0.0
+    """When the operator last resumed it, 0 for never: it is tried again where it failed before that."""
     known_generations: Mapping[str, int] = field(default_factory=dict)
     """Generation → sequence of every registered generation of the family, for order REGISTERED."""
 
@@ -241,6 +243,7 @@ class Thresholds:
     sleep_max_s: float = 60.0
     preempt_valid_s: float = 120.0
     hand_outs_per_min: int = 60
+    bot_backoff_s: float = 600.0
     ledger_max_cost: float = 5.0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 NBSP = "\u00a0"
 """No-break space: stands between a number and its unit."""
 
@@ -48,3 +50,11 @@ def count(number: int, one: str, many: str = "") -> str:
 def named(family: str, generation: str) -> str:
     """The name of a warm state: `family@generation`, or the family alone."""
     return f"{family}@{generation}" if generation else family
+
+
+def all_of(sentences: Iterable[str]) -> str:
+    """Conditions that must all hold, as one sentence: "A new view." and "One more bot." are "A new view; and one …"."""
+    parts = [sentence.removesuffix(".") for sentence in dict.fromkeys(sentences) if sentence]
+    if not parts:
+        return ""
+    return "; and ".join([parts[0], *(part[0].lower() + part[1:] for part in parts[1:])]) + "."

@@ -36,7 +36,8 @@ class Bot(Record):
     """Reason found by the server: a black hole, two machines with one id."""
     maintenance = Text()
     slots = ndb.JsonProperty(default={})
-    backoff = ndb.JsonProperty(default={})
+    failed_s = ndb.JsonProperty(default={})
+    """Family → when a background run of it last failed here, until one succeeds."""
     quick_failures = ndb.JsonProperty(default=[])
     """Names of the real tasks that this bot failed in a row within seconds (a black hole)."""
     foreign = Flag()

@@ -16,6 +16,7 @@ class Spec(Record):
     pool = ndb.StringProperty(indexed=True, default="")
     state = ndb.StringProperty(indexed=True, default="active")
     state_why = Text()
+    resumed_s = Seconds()
     revision = Int()
     generation = Text()
     generations = ndb.JsonProperty(default=[])
