@@ -118,6 +118,11 @@ class LocalFleet:
         self.server = self._start("server", [sys.executable, str(ROOT / "main.py"), "serve"], environment)
         self._wait_until_ready(self.server)
 
+    def start_server_again(self, server: Child) -> Child:
+        """Starts a server that has ended as it was started before; whoever needs it waits for it."""
+        self.server = self._start(server.name, server.command, server.environment)
+        return self.server
+
     def _wait_until_ready(self, server: Child) -> None:
         deadline_s = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < deadline_s:

@@ -124,17 +124,14 @@ def _say_what_next(fleet: LocalFleet, ids: list[str], sample: samples.Sample | N
 
 
 def _watch(fleet: LocalFleet) -> None:
-    """Until a signal comes, or the server ends by itself.
+    """Until a signal comes.
 
     Raises:
-        FleetError: it did; a bot that dies is started again.
+        FleetError: the server cannot be kept up.
     """
-    bots = KeepUp(fleet, note)
+    keep_up = KeepUp(fleet, note)
     while True:
-        server = fleet.server
-        if server and server.has_ended():
-            raise FleetError(f"the server ended with code {server.process.returncode}:\n{server.last_words()}")
-        bots.look(time.monotonic())
+        keep_up.look(time.monotonic())
         time.sleep(LOOK_EVERY_S)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from client.api import connect
+from client.api import connect, state_name, wait_for_end
 from client.local_fleet import ROOT, free_port
 from client.run import task_request
 from tests.bot_process import is_alive
@@ -149,12 +149,37 @@ def test_what_a_killed_start_left_running_is_stopped_by_the_next(tmp_path: Path)
             assert second.pilot("run", "--pool", "local", "--", "true").exit_code == 0
 
 
-def test_a_server_that_ends_by_itself_ends_all_and_says_so(tmp_path: Path) -> None:
+def test_a_server_that_is_killed_comes_back_and_nothing_that_it_took_is_lost(tmp_path: Path) -> None:
+    with up(tmp_path / "d", free_port(), "--bots", "2", "--no-samples") as started:
+        before = started.children()
+        api = connect(started.pilot.url)
+        command = ["sh", "-c", "sleep 0.3; echo done"]
+        tasks = [api.new_task(task_request(pool="local", command=command)) for _ in range(8)]
+        os.kill(before["server"], signal.SIGKILL)
+        tasks += [api.new_task(task_request(pool="local", command=command)) for _ in range(8)]  # waits for the server
+        ends = [wait_for_end(api, task, UP_WITHIN_S) for task in tasks]
+        assert {state_name(end) for end in ends} == {"COMPLETED"}
+        assert {b"".join(api.stdout(task)) for task in tasks} == {b"done\n"}
+        after = started.children()
+        assert after.pop("server") != before.pop("server") and after == before
+        assert "the server ended with code -9 and starts again in 1 s" in started.said()
+        assert sorted(starts(tmp_path / "d")) == sorted(tasks)
+
+
+def starts(data: Path) -> list[str]:
+    """Tasks of which user code was started, as the bots' own journals have it."""
+    lines = [line for file in (data / "bots").glob("*/journal.jsonl") for line in file.read_text().splitlines()]
+    return [one["task_id"][:-1] + "0" for one in map(json.loads, lines) if one["event"] == "start"]
+
+
+def test_a_server_that_cannot_start_again_ends_all_with_its_last_words(tmp_path: Path) -> None:
     with up(tmp_path / "d", free_port(), "--bots", "1", "--no-samples") as started:
         children = started.children()
+        for file in (tmp_path / "d").glob("pilotlight.db*"):
+            file.write_bytes(b"no database")
         os.kill(children["server"], signal.SIGKILL)
-        assert started.process.wait(UP_WITHIN_S) == 1
-        assert "the server ended with code -9" in started.said()
+        assert started.process.wait(60) == 1
+        assert "the server ended 5 times in a row" in started.said() and "store" in started.said()
         assert not is_alive(children["local-1"])
 
 
