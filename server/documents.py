@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from server import errors
+from server.policy.words import count
 
 MAX_BYTES = 256 * 1024
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
@@ -192,10 +193,20 @@ def attempted(model: type[Model], value: Any, path: str = "") -> tuple[Model | N
     try:
         return model.model_validate(value), {}
     except ValidationError as error:
+        found = [dict(item) for item in error.errors(include_url=False)]
         wrong: dict[str, str] = {}
-        for item in error.errors(include_url=False):
-            wrong.setdefault(_path(path, item["loc"]), _words(dict(item), model))
+        for item in found:
+            if not _follows(item, found):
+                wrong.setdefault(_path(path, item["loc"]), _words(item, model))
         return None, wrong
+
+
+def _follows(item: dict[str, Any], found: list[dict[str, Any]]) -> bool:
+    """Whether a list is said to be too short only because entries of it are wrong."""
+    at = item["loc"]
+    return item["type"] == "too_short" and any(
+        len(other["loc"]) > len(at) and other["loc"][: len(at)] == at for other in found
+    )
 
 
 def _path(prefix: str, location: Iterable[int | str]) -> str:
@@ -220,8 +231,8 @@ def _words(item: dict[str, Any], model: type[BaseModel]) -> str:
         phrase, key = _LIMITS[kind]
         return f"{phrase} {_number(context[key])}{unit}; {_shown(item['input'])} given"
     if kind in _LENGTHS:
-        phrase, key, noun = _LENGTHS[kind]
-        return f"{phrase} {context[key]} {noun}"
+        phrase, key, *nouns = _LENGTHS[kind]
+        return f"{phrase} {count(context[key], *nouns)}"
     if kind in ("literal_error", "enum"):
         return f"must be {context['expected']}; {_shown(item['input'])} given"
     return _PLAIN.get(kind, str(item["msg"]).lower())
@@ -234,10 +245,10 @@ _LIMITS = {
     "less_than": ("must be less than", "lt"),
 }
 _LENGTHS = {
-    "too_long": ("may have at most", "max_length", "entries"),
-    "too_short": ("must have at least", "min_length", "entries"),
-    "string_too_long": ("may have at most", "max_length", "characters"),
-    "string_too_short": ("must have at least", "min_length", "characters"),
+    "too_long": ("may have at most", "max_length", "entry", "entries"),
+    "too_short": ("must have at least", "min_length", "entry", "entries"),
+    "string_too_long": ("may have at most", "max_length", "character"),
+    "string_too_short": ("must have at least", "min_length", "character"),
 }
 _PLAIN = {
     "missing": "is missing",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field
 
 from server import documents, errors
 
@@ -65,3 +66,23 @@ def test_a_key_that_is_no_text_is_refused(text):
 def test_a_tag_cannot_bring_in_what_no_field_takes(text):
     with pytest.raises(errors.InvalidArgument, match="could not determine a constructor"):
         documents.load_yaml(text)
+
+
+class Outer(documents.Document):
+    """A list that may not be empty, of entries that must be numbers."""
+
+    entries: tuple[documents.Whole, ...] = Field(min_length=1, max_length=2)
+
+
+@pytest.mark.parametrize(
+    ("entries", "wrong"),
+    [
+        (["x"], {"entries[0]": "must be a whole number"}),
+        ([], {"entries": "must have at least 1 entry"}),
+        ([1, 2, 3], {"entries": "may have at most 2 entries"}),
+    ],
+)
+def test_a_list_with_a_wrong_entry_is_not_called_too_short_as_well(entries, wrong):
+    with pytest.raises(errors.FieldErrors) as refused:
+        documents.checked(Outer, {"entries": entries})
+    assert refused.value.errors == wrong

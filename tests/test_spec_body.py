@@ -64,7 +64,7 @@ def test_a_wrong_field_is_named_with_its_rule(path, value, says):
         ("serves__named_caches", ["A-B"], "serves.named_caches[0]", "a-z, 0-9 or '_'"),
         ("serves__tags", ["nothing"], "serves.tags[0]", "the form key:value"),
         ("makes__dimension", "os", "makes.dimension", "the form key:value"),
-        ("task__command", [], "task.command", "must have at least 1 entries"),
+        ("task__command", [], "task.command", "must have at least 1 entry"),
         ("task__command", ["x"] * 129, "task.command", "may have at most 128 entries"),
         ("task__command", "python3 sync.py", "task.command", "must be a list"),
         ("task__env", {"JOBS": 4}, "task.env.JOBS", "must be text; put it in quotes"),
