@@ -12,7 +12,6 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from server import errors
-from server.policy.words import count
 
 MAX_BYTES = 256 * 1024
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml")
@@ -193,7 +192,7 @@ def attempted(model: type[Model], value: Any, path: str = "") -> tuple[Model | N
     try:
         return model.model_validate(value), {}
     except ValidationError as error:
-        found = [dict(item) for item in error.errors(include_url=False)]
+        found: list[dict[str, Any]] = [dict(item) for item in error.errors(include_url=False)]
         wrong: dict[str, str] = {}
         for item in found:
             if not _follows(item, found):
@@ -231,8 +230,8 @@ def _words(item: dict[str, Any], model: type[BaseModel]) -> str:
         phrase, key = _LIMITS[kind]
         return f"{phrase} {_number(context[key])}{unit}; {_shown(item['input'])} given"
     if kind in _LENGTHS:
-        phrase, key, *nouns = _LENGTHS[kind]
-        return f"{phrase} {count(context[key], *nouns)}"
+        phrase, key, one, many = _LENGTHS[kind]
+        return f"{phrase} {context[key]} {one if context[key] == 1 else many}"
     if kind in ("literal_error", "enum"):
         return f"must be {context['expected']}; {_shown(item['input'])} given"
     return _PLAIN.get(kind, str(item["msg"]).lower())
@@ -247,8 +246,8 @@ _LIMITS = {
 _LENGTHS = {
     "too_long": ("may have at most", "max_length", "entry", "entries"),
     "too_short": ("must have at least", "min_length", "entry", "entries"),
-    "string_too_long": ("may have at most", "max_length", "character"),
-    "string_too_short": ("must have at least", "min_length", "character"),
+    "string_too_long": ("may have at most", "max_length", "character", "characters"),
+    "string_too_short": ("must have at least", "min_length", "character", "characters"),
 }
 _PLAIN = {
     "missing": "is missing",
