@@ -21,12 +21,14 @@ class BadCode(Exception):
 
 
 def content_version(entries: Mapping[str, bytes]) -> str:
-    """The version of a bot: SHA-256, in hex, over its files sorted by name.
+    """The version of a bot: SHA-256, in hex, over its code, sorted by the names of the files.
 
-    For each file: the length of its name in decimal, its name, the length of its content in decimal, its content.
+    For each file: the length of its name in decimal, its name, the length of its content in decimal, its content. The
+    configuration counts not, unlike in Swarming's own bots: the same code is the same version, by whatever address of
+    the server it was fetched.
     """
     digest = hashlib.sha256()
-    for name in sorted(entries):
+    for name in sorted(set(entries) - {CONFIG}):
         for part in (name.encode("utf-8"), entries[name]):
             digest.update(str(len(part)).encode("ascii"))
             digest.update(part)

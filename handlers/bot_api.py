@@ -87,7 +87,7 @@ class BotCalls:
             {
                 "session": self._service.sessions.mint(token),
                 "server_version": SERVER_VERSION,
-                "bot_version": report.version,
+                "bot_version": bot_code.version() if report.own else report.version,
                 "bot_config": None,
                 "bot_config_name": "bot_config.py",
                 "bot_config_rev": "none",
@@ -208,9 +208,9 @@ class BotCalls:
     def bot_code(self, version: str = "") -> flask.Response:
         """GET bot_code: the zip that is our bot. Another version than ours is answered with ours."""
         self._authenticate(flask.request).require(Permission.BOT_CONNECT)
-        code = bot_code.bot_code(_server_url(self._service))
-        response = flask.Response(code.archive, mimetype="application/zip")
-        response.headers["X-Pilotlight-Bot-Version"] = code.version
+        archive = bot_code.archive(_server_url(self._service))
+        response = flask.Response(archive, mimetype="application/zip")
+        response.headers["X-Pilotlight-Bot-Version"] = bot_code.version()
         return response
 
     def bootstrap(self) -> flask.Response:

@@ -1,4 +1,7 @@
-"""The code of our own bot, as the server hands it out: one zip per server URL, and the script that starts it."""
+"""The code of our own bot, as the server hands it out: one zip per server URL, and the script that starts it.
+
+The zip names the server that it was fetched from; its version does not depend on that (`bundle.content_version`).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import functools
 import io
 import json
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from bot import bundle
@@ -63,21 +65,17 @@ sys.exit(main())
 '''
 
 
-@dataclass(frozen=True, slots=True)
-class BotCode:
-    """One version of the bot."""
-
-    version: str  # what the bot of this zip says in `version`
-    archive: bytes  # the zip
+@functools.cache
+def version() -> str:
+    """What the bot of any of our zips says in `version`."""
+    return bundle.content_version(_source())
 
 
 @functools.lru_cache(maxsize=_URLS_KEPT)
-def bot_code(server_url: str) -> BotCode:
-    """The bot for a server that bots reach at `server_url`; the same for the same source files and URL."""
-    entries = dict(_source())
+def archive(server_url: str) -> bytes:
+    """The bot's zip for a server that bots reach at `server_url`; the same for the same source files and URL."""
     config = {"server": server_url.rstrip("/")}
-    entries[bundle.CONFIG] = json.dumps(config, sort_keys=True).encode("utf-8") + b"\n"
-    return BotCode(bundle.content_version(entries), _zip(entries))
+    return _zip({**_source(), bundle.CONFIG: json.dumps(config, sort_keys=True).encode("utf-8") + b"\n"})
 
 
 def bootstrap_script(server_url: str) -> str:
@@ -106,11 +104,11 @@ def _source() -> dict[str, bytes]:
 
 def _zip(entries: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w") as file:
         for name in sorted(entries):
             info = zipfile.ZipInfo(name, _EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
             info.create_system = 3
             info.external_attr = 0o644 << 16
-            archive.writestr(info, entries[name])
+            file.writestr(info, entries[name])
     return buffer.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from unittest import mock
 
@@ -9,7 +10,8 @@ import pytest
 from webtest import TestApp
 
 import main
-from server import errors
+from bot import bundle
+from server import bot_code, errors
 from server.task_properties import Properties
 from tests.life_world import LifeWorld, Machine
 
@@ -164,3 +166,28 @@ def test_a_task_with_a_nul_character_is_refused_before_it_reaches_a_bot(changes:
 def test_the_switch_takes_a_truth_value_and_nothing_like_one(app: TestApp) -> None:
     app.post_json("/api/v1/switch", {"stopped": "yes"}, status=400)
     assert app.get("/api/v1/switch").json["stopped"] is False
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:8080"])
+def test_the_bots_version_is_the_same_by_whatever_name_the_server_is_called(app: TestApp, host: str) -> None:
+    headers = {"Host": host}
+    served = app.get("/bot_code", headers=headers)
+    named = app.get(f"{API}/bot_code/{'0' * 64}", headers=headers)
+    own = {**body(), "state": {"pilotlight_bot": "1"}, "session_id": "b1/1"}
+    connected = app.post_json(f"{API}/handshake", own, headers=headers).json
+    details = app.post_json(
+        "/prpc/swarming.v2.Swarming/GetDetails", {}, headers={**headers, "Accept": "application/json"}
+    )
+    versions = {
+        bundle.content_version(bundle.entries_of(served.body)),
+        served.headers["X-Pilotlight-Bot-Version"],
+        named.headers["X-Pilotlight-Bot-Version"],
+        connected["bot_version"],
+        json.loads(details.body.removeprefix(b")]}'\n"))["botVersion"],
+    }
+    assert versions == {bot_code.version()}
+    assert host.encode() in bundle.entries_of(served.body)[bundle.CONFIG]
+
+
+def test_a_bot_of_another_make_is_not_told_of_our_version(app: TestApp) -> None:
+    assert handshake(app)["bot_version"] == "v"

@@ -27,18 +27,18 @@ def entries(archive: bytes) -> dict[str, bytes]:
 
 
 def test_the_same_code_makes_the_same_bytes() -> None:
-    first = bot_code.bot_code(URL)
-    bot_code.bot_code.cache_clear()
-    assert bot_code.bot_code(URL) == first
-    assert bot_code.bot_code(URL + "/").archive == first.archive
+    first = bot_code.archive(URL)
+    bot_code.archive.cache_clear()
+    assert bot_code.archive(URL) == first
+    assert bot_code.archive(URL + "/") == first
 
 
-def test_the_version_follows_the_published_rule() -> None:
-    code = bot_code.bot_code(URL)
+def test_the_version_follows_the_published_rule_but_for_the_configuration() -> None:
     digest = hashlib.sha256()
-    for name, content in sorted(entries(code.archive).items()):
-        digest.update(b"%d%s%d%s" % (len(name), name.encode(), len(content), content))
-    assert code.version == digest.hexdigest()
+    for name, content in sorted(entries(bot_code.archive(URL)).items()):
+        if name != "config/config.json":
+            digest.update(b"%d%s%d%s" % (len(name), name.encode(), len(content), content))
+    assert bot_code.version() == digest.hexdigest()
 
 
 def test_code_of_another_version_is_not_even_started(tmp_path: Path) -> None:
@@ -49,19 +49,18 @@ def test_code_of_another_version_is_not_even_started(tmp_path: Path) -> None:
     assert not marker.exists()
 
 
-def test_each_server_url_has_its_own_version() -> None:
-    other = bot_code.bot_code("https://other.example/base/")
-    assert other.version != bot_code.bot_code(URL).version
-    assert entries(other.archive)["config/config.json"] == b'{"server": "https://other.example/base"}\n'
+def test_each_server_url_has_its_own_zip() -> None:
+    other = bot_code.archive("https://other.example/base/")
+    assert entries(other)["config/config.json"] == b'{"server": "https://other.example/base"}\n'
 
 
-def test_the_zip_runs_and_says_its_version(tmp_path: Path) -> None:
-    code = bot_code.bot_code(URL)
+@pytest.mark.parametrize("url", [URL, "https://other.example/base/"])
+def test_the_zip_of_any_url_runs_and_says_the_same_version(tmp_path: Path, url: str) -> None:
     path = tmp_path / "bot.zip"
-    path.write_bytes(code.archive)
+    path.write_bytes(bot_code.archive(url))
     command = [sys.executable, "-I", str(path), "--version"]
     said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True, cwd=tmp_path)
-    assert said.stdout.strip() == code.version
+    assert said.stdout.strip() == bot_code.version()
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
@@ -75,8 +74,8 @@ def test_the_bot_needs_nothing_but_python_3_9(source: Path) -> None:
 
 def test_the_bootstrap_script_fetches_the_bot_and_starts_it(tmp_path: Path) -> None:
     with FakeServer() as server:
-        code = bot_code.bot_code(server.url)
-        server.on[""] = lambda call: (200, code.archive)  # whatever lies outside the bots' API
+        code = bot_code.archive(server.url)
+        server.on[""] = lambda call: (200, code)  # whatever lies outside the bots' API
         script = bot_code.bootstrap_script(server.url + "/")
         bot = subprocess.Popen(
             [sys.executable, "-", "--dir", str(tmp_path / "bot"), "--id", "bot1", "--pool", "p1"],
@@ -94,8 +93,8 @@ def test_the_bootstrap_script_fetches_the_bot_and_starts_it(tmp_path: Path) -> N
             bot.wait()
     fetched = server.calls[0]
     assert (fetched.path, fetched.headers["authorization"]) == ("/bot_code", "Bearer s3cret")
-    assert (poll.body["version"], poll.body["dimensions"]["pool"]) == (code.version, ["p1"])
-    assert (tmp_path / "bot" / "bot.zip").read_bytes() == code.archive
+    assert (poll.body["version"], poll.body["dimensions"]["pool"]) == (bot_code.version(), ["p1"])
+    assert (tmp_path / "bot" / "bot.zip").read_bytes() == code
 
 
 def test_a_url_cannot_put_code_into_the_script() -> None:

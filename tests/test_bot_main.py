@@ -293,16 +293,18 @@ def test_a_bot_killed_at_any_moment_accounts_for_every_start(server: FakeServer,
 
 
 def test_a_bot_updates_itself_to_the_code_that_the_server_names(server: FakeServer, tmp_path: Path) -> None:
-    old, new = bot_code.bot_code(server.url), bot_code.bot_code("http://127.0.0.1:1")
+    old = bot_code.archive(server.url)
+    entries = {**bundle.entries_of(old), "bot/news.py": b"# of another version\n"}
+    new_version = bundle.content_version(entries)
     path = tmp_path / "bot.zip"
-    path.write_bytes(old.archive)
-    server.on["bot_code"] = lambda call: (200, new.archive)
+    path.write_bytes(old)
+    server.on["bot_code"] = lambda call: (200, bot_code._zip(entries))
     with BotProcess(server, tmp_path / "bot", code=path) as bot:
-        assert server.next_poll().body["version"] == old.version
-        server.script = [{"cmd": "update", "version": new.version}]
+        assert server.next_poll().body["version"] == bot_code.version()
+        server.script = [{"cmd": "update", "version": new_version}]
         first, second = server.wait_for(lambda: len(server.named("handshake")) == 2 and server.named("handshake"))
-        assert server.named("bot_code")[0].path == f"bot_code/{new.version}"
-        assert (first.body["version"], second.body["version"]) == (old.version, new.version)
+        assert server.named("bot_code")[0].path == f"bot_code/{new_version}"
+        assert (first.body["version"], second.body["version"]) == (bot_code.version(), new_version)
         assert second.body["session_id"].endswith(f"/{bot.process.pid}")
         server.give(sh("echo hi"))
         assert server.end_of(T)["exit_code"] == 0
@@ -310,11 +312,11 @@ def test_a_bot_updates_itself_to_the_code_that_the_server_names(server: FakeServ
 
 @pytest.mark.parametrize("fault", ["other version", "broken", "no zip"])
 def test_code_that_is_not_what_was_promised_is_not_started(server: FakeServer, tmp_path: Path, fault: str) -> None:
-    good = bot_code.bot_code(server.url)
-    entries = {**bundle.entries_of(good.archive), "bot/main.py": b"raise SystemExit(7)"}
+    good = bot_code.archive(server.url)
+    entries = {**bundle.entries_of(good), "bot/main.py": b"raise SystemExit(7)"}
     broken = bot_code._zip(entries)
     served, version = {
-        "other version": (good.archive, "0" * 64),
+        "other version": (good, "0" * 64),
         "broken": (broken, bundle.content_version(entries)),
         "no zip": (b"hello", "0" * 64),
     }[fault]

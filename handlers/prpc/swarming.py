@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import flask
 from google.protobuf.empty_pb2 import Empty
 
 from handlers.prpc.transport import Call, Method, Methods
@@ -20,7 +19,6 @@ def methods(service: Service) -> Methods:
 
     def get_details(call: Call, request: Empty) -> api.ServerDetails:
         """Versions of the server and of the bot that it hands out."""
-        url = service.settings.public_url or flask.request.url_root.rstrip("/")
-        return api.ServerDetails(server_version=VERSION, bot_version=bot_code.bot_code(url).version)
+        return api.ServerDetails(server_version=VERSION, bot_version=bot_code.version())
 
     return {(NAME, "GetDetails"): Method(Empty, api.ServerDetails, get_details, Permission.SERVER_PEEK)}
