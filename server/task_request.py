@@ -1,6 +1,6 @@
 """New tasks: normalise, tag, find what they want warm; create in at most 2 reads and 3 writes, once per request id.
 
-A task that names a parent costs a third read.
+A task that names a parent costs a third read: a view may be too old to say that the parent is over.
 """
 
 from __future__ import annotations

@@ -157,12 +157,19 @@ def test_a_new_task_costs_at_most_two_reads_and_three_writes(fleet: Fleet) -> No
     assert fleet.cost(lambda: task_request.new_task(fleet.p1, LOCAL_USER, plain)) == Cost(1, 3, 0)
 
 
+def test_a_new_task_with_a_parent_reads_the_parent_too(fleet: Fleet) -> None:
+    parent = fleet.new_task(dimensions={"device": "none has it"})
+    wanted = task_input(request_uuid="8c2f", parent_task_id=parent, dimensions={"device": "none has it"})
+    assert fleet.cost(lambda: task_request.new_task(fleet.p1, LOCAL_USER, wanted)) == Cost(3, 3, 0)
+    assert fleet.cost(lambda: task_request.new_task(fleet.p2, LOCAL_USER, wanted)) == Cost(2, 0, 0)
+    plain = task_input(parent_task_id=parent, dimensions={"device": "none has it"})
+    assert fleet.cost(lambda: task_request.new_task(fleet.p1, LOCAL_USER, plain)) == Cost(2, 3, 0)
+
+
 @pytest.mark.parametrize(
     ("size", "tells"), [("small", False), ("large", False), ("large", True)], ids=["small", "large", "store tells news"]
 )
-def test_a_thousand_polls_at_two_processes_cost_what_two_processes_cost(
-    tmp_path: Path, size: str, tells: bool
-) -> None:
+def test_a_thousand_polls_at_two_processes_cost_what_two_processes_cost(tmp_path: Path, size: str, tells: bool) -> None:
     """All of it: views, sweeps, jobs and pages. However many bots poll, and whatever waits."""
     _, waiting, specs = SIZES[size]
     fleet = Fleet(tmp_path, 50, waiting, specs)
