@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from server import errors
-from server.records import RETAIN_TASK_S, expiry, key_of
+from server.records import RETAIN_TASK_S, expiry, get_multi, key_of
 from server.records.task import OutputPacket, TaskResult, packet_key
 
 if TYPE_CHECKING:
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 LARGEST_PACKET = 900_000
 LARGEST_WINDOW = 160 * 100 * 1024
 LARGEST_OUTPUT = 1 << 40
+MOST_IN_TAIL = 256
+"""Packets of which a tail may consist."""
 
 
 def packet(service: Service, task_id: str, offset: int, data: bytes) -> OutputPacket | None:
@@ -59,13 +63,36 @@ def read(service: Service, task_id: str, offset: int = 0, length: int = 0) -> by
         first = packet_key(task_id, max(0, offset - LARGEST_PACKET))
         query = OutputPacket.query(ancestor=parent).filter(OutputPacket._key >= first).order(OutputPacket._key)
         query = query.filter(OutputPacket._key < packet_key(task_id, offset + length))
-        out = bytearray()
-        for packet in query:
-            start = int(packet.key.id()) - offset
-            piece = packet.data
-            if start < 0:
-                piece, start = piece[-start:], 0
-            if start > len(out):
-                out.extend(b"\0" * (start - len(out)))
-            out[start : start + len(piece)] = piece
-    return bytes(out[:length])
+        return _joined(query.fetch(), offset)[:length]
+
+
+def tail(service: Service, task_id: str, length: int) -> tuple[int, bytes]:
+    """Where the last `length` bytes of output begin, and they: one query of keys, and the packets that hold them.
+
+    They are fewer where packets are so small that more than MOST_IN_TAIL would be read.
+    """
+    with service.store.context():
+        query = OutputPacket.query(ancestor=key_of(TaskResult, task_id)).order(-OutputPacket._key)
+        keys = query.fetch(MOST_IN_TAIL, keys_only=True)[::-1]
+        last = keys[-1].get() if keys else None
+        if last is None:
+            return 0, b""
+        from_ = int(last.key.id()) + len(last.data) - length
+        wanted = [*(key for key, behind in pairwise(keys) if int(behind.id()) > from_), last.key]
+        offset = max(from_, int(wanted[0].id()))
+        return offset, _joined([*get_multi(wanted[:-1]), last], offset)
+
+
+def _joined(packets: Iterable[OutputPacket | None], offset: int) -> bytes:
+    """What packets, in their order, hold from `offset` on; a hole reads as zero bytes, so that offsets stay true."""
+    out = bytearray()
+    for packet in packets:
+        if packet is None:
+            continue
+        start, piece = int(packet.key.id()) - offset, packet.data
+        if start < 0:
+            piece, start = piece[-start:], 0
+        if start > len(out):
+            out.extend(b"\0" * (start - len(out)))
+        out[start : start + len(piece)] = piece
+    return bytes(out)

@@ -121,6 +121,22 @@ def test_output_is_shown_as_text_without_colours_and_control_codes(pages):
     assert raw.headers["X-Content-Type-Options"] == "nosniff"
 
 
+def test_of_a_long_output_the_page_shows_and_reads_the_end_alone(pages):
+    task = pages.task()
+    line = b"x" * 99 + b"\n"
+    for number in range(30):
+        task_output.write(pages.service, task, number * 100_000, line * 1000)
+    task_output.write(pages.service, task, 3_000_000, b"the end\n")
+    with pages.store.ops.measure() as measured:
+        page = pages.get(f"/tasks/{task}")
+    shown = page.html.find(class_="log").find_all("div")
+    assert (len(shown), shown[-1].get_text()) == (2622, "the end")
+    assert {one.get_text() for one in shown[:-1]} == {"x" * 99}
+    assert "the last 2,622 lines" in text(page)
+    assert measured.reads <= 12, "three or four packets, the task twice, what the page of any task reads"
+    assert len(page.click("All of it, as text").body) == 3_000_008
+
+
 def test_tasks_are_filtered_by_state_and_tag(pages):
     pages.task(name="first"), pages.task(pool="lab", name="second")
     assert "2 tasks, newest first." in text(pages.get("/tasks"))

@@ -98,14 +98,15 @@ def _slice(request: TaskRequest, result: TaskResult) -> dict[str, Any]:
     return slices[min(result.slice_no, len(slices) - 1)]
 
 
-def _end_of_output(visit: Visit, task_id: str) -> tuple[list[str], int]:
-    """The last lines, and how many bytes stand before them."""
-    data = task_output.read(visit.service, task_id)
-    cut = max(0, len(data) - SHOWN_BYTES)
-    lines = plain(data[cut:]).split("\n")
-    if lines and not lines[-1]:
+def _end_of_output(visit: Visit, task_id: str) -> tuple[list[str], bool]:
+    """The last lines, and whether others stand before them."""
+    offset, data = task_output.tail(visit.service, task_id, SHOWN_BYTES)
+    lines = plain(data).split("\n")
+    if not lines[-1]:
         lines.pop()
-    return lines[-MOST_LINES:], cut
+    if offset and len(lines) > 1:
+        del lines[0]  # the rest of a line
+    return lines[-MOST_LINES:], offset > 0 or len(lines) > MOST_LINES
 
 
 def plain(data: bytes) -> str:

@@ -90,6 +90,7 @@ def test_every_query_of_the_server_is_answered_by_the_declared_indexes(
     keep_alive(world.p1, run, b"world", 6)
     assert task_output.read(world.p1, run.task_id) == b"hello world"
     assert task_output.read(world.p1, run.task_id, 3, 5) == b"lo wo"
+    assert task_output.tail(world.p1, run.task_id, 7) == (4, b"o world")
     end(world.p1, run)
     world.p1.view.refresh(force=True)
     prewarm_spec.load_all(world.p1)
