@@ -9,6 +9,7 @@ import pytest
 
 from server.policy.model import Thresholds
 from server.policy.simulate.affinity import Affinity, NoAffinity
+from server.policy.simulate.ceiling import Ceiling
 from server.policy.simulate.late import LateBinding
 from server.policy.simulate.options import Options
 from server.policy.simulate.pilotlight import Pilotlight
@@ -149,3 +150,22 @@ def test_the_clairvoyant_is_ahead_of_affinity():
     tasks = poisson("abcdefgh", hours=8, per_h=60)
     best, base = (replay(name, tasks, Options(bots=8), random.Random(3)) for name in ("ceiling", "affinity"))
     assert best.total_s < 0.6 * base.total_s
+
+
+def test_the_clairvoyant_is_in_nobodys_way():
+    tasks = poisson("abcdefgh", hours=8, per_h=100)
+    path = replay("ceiling", tasks, Options(bots=8, cold_s=120.0), random.Random(3))
+    assert path.used > 10
+    assert path.preempted == 0
+
+
+def test_the_clairvoyant_warms_nothing_that_nobody_asked_for_before():
+    tasks = arrivals((0, 10, "a"), (2000, 10, "b"), (4000, 10, "a"), (6000, 10, "b"))
+    options = replace(ONE_BOT, bots=3, slots=1)
+    books = run(tasks, options, Ceiling(options, tasks))
+    assert [start.warm for start in books.started] == [False, False, True, True]
+    assert books.prewarms == 0
+    alone = replace(ONE_BOT, bots=2)
+    tasks = arrivals((0, 10, "a"), (1000, 10, "b"), (2000, 10, "c"), (4000, 10, "a"))
+    books = run(tasks, alone, Ceiling(alone, tasks))
+    assert books.started[-1].warm
