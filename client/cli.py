@@ -130,6 +130,8 @@ def specs(api: Api, as_json: bool) -> None:
     else:
         empty = "No specs: nothing is prewarmed. ./pilot specs register FILE makes one, or use the page /specs."
         show(tables.of_specs(found, ledger), empty)
+        for line in tables.sentences_of_breakers(found):
+            note(line)
 
 
 @specs.command("show")
@@ -183,7 +185,7 @@ def _change_command(verb: str, doc: str) -> None:
 
 
 _change_command("pause", "No prewarming by this spec until it is resumed.")
-_change_command("resume", "Let it go on, and close its circuit breaker.")
+_change_command("resume", "Let it go on, close its circuit breaker, and try it again where it failed.")
 _change_command("retire", "End it; its history stays.")
 
 

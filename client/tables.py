@@ -106,11 +106,16 @@ def short(text: str) -> str:
 
 def sentence_of_pool(pool: Mapping[str, Any]) -> str:
     """How a pool stands, in one line."""
-    parts = [f"{pool['idle']} of {pool['bots']} bots idle", f"{pool['busy']} busy"]
+    if not pool["bots"]:
+        return f"{pool['pool']} ({pool['mode']}): no bots."
+    bots = "1 bot" if pool["bots"] == 1 else f"{pool['bots']} bots"
+    parts = [f"{pool['idle']} of {bots} idle", f"{pool['busy']} busy"]
     if pool.get("background"):
         parts.append(f"{pool['background']} being warmed")
     text = f"{pool['pool']} ({pool['mode']}): {', '.join(parts)}"
-    return f"{text}, utilization {share(pool.get('utilization') or 0.0)}, reserve {pool.get('reserve', 0)}."
+    if pool["utilization"] is None:
+        return f"{text}, none that can take work."
+    return f"{text}, utilization {share(pool['utilization'])}, reserve {pool['reserve']}."
 
 
 def of_families(pools: Iterable[Mapping[str, Any]]) -> Sheet:
@@ -168,10 +173,22 @@ def of_specs(found: Sequence[Mapping[str, Any]], ledger: Mapping[str, Mapping[st
         counts = [str(row[name]) if name in row else "" for name in ("prewarms", "never_used", "failed")]
         times = [duration(row[name]) if name in row else "" for name in ("background_s", "saved_s")]
         state = Cell(spec["state"], STYLE_OF_SPEC.get(spec["state"], ""))
+        if spec["breaker"] and spec["state"] == "active":
+            state = Cell("breaker open", BAD)
         sheet.add(
             spec["family"], state, spec["pool"], short(spec["generation"]), str(spec["revision"]), *counts, *times
         )
     return sheet
+
+
+def sentences_of_breakers(found: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Which specs stopped by themselves, why, and what makes them go on."""
+    return [
+        f"The circuit breaker of {spec['family']} is open: {spec['breaker']}. "
+        f"Repair it, then ./pilot specs resume {spec['family']}"
+        for spec in found
+        if spec["breaker"]
+    ]
 
 
 def as_yaml(value: Any) -> str:

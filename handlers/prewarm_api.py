@@ -19,8 +19,9 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from handlers import errors as error_answers
 from server import config, documents, errors, latest, prewarm_spec, switch
-from server.access import Permission, Principal
+from server.access import ALL_POOLS, Permission, Principal
 from server.documents import Document, Whole
+from server.fleet_view import refresh_quietly
 
 if TYPE_CHECKING:
     from server.loaded_spec import LoadedSpec
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 Form = TypeVar("Form", bound=Document)
 
-ALL_POOLS = "*"
-"""Scope of what holds for every pool: callers that are confined to some pools have no permission for it."""
 MOST_LISTED = 100
 NOTE_LENGTH = config.NOTE_LENGTH
 
@@ -112,71 +111,58 @@ class Call:
 
 def list_specs(call: Call) -> Response:
     """All specs that the caller may see."""
-    found = prewarm_spec.list_specs(call.service)
-    seen = [_shown(spec) for spec in found if call.principal.may(Permission.SPEC_VIEW, spec.pool)]
-    return _json({"specs": seen})
+    refresh_quietly(call.service.view, eager=True)
+    return _json({"specs": [_shown(call, spec) for spec in prewarm_spec.list_specs(call.service, call.principal)]})
 
 
 def create_spec(call: Call) -> Response:
     """Registers a family."""
-    body = call.body()
-    _require_pool_of(call, body)
-    spec = prewarm_spec.create(call.service, call.principal, body)
-    response = _spec(spec, 201)
+    spec = prewarm_spec.create(call.service, call.principal, call.body())
+    response = _spec(call, spec, 201)
     response.headers["Location"] = f"/api/v1/specs/{spec.family}"
     return response
 
 
 def get_spec(call: Call, family: str) -> Response:
     """One spec, its current revision as ETag."""
-    spec = prewarm_spec.get_spec(call.service, family)
-    call.principal.require(Permission.SPEC_VIEW, spec.pool)
+    spec = prewarm_spec.get_spec(call.service, call.principal, family)
     if _wants_yaml(call):
         return _yaml(spec.body.model_dump(mode="json", exclude_defaults=True), spec.revision)
-    return _spec(spec)
+    refresh_quietly(call.service.view, eager=True)
+    return _spec(call, spec)
 
 
 def put_spec(call: Call, family: str) -> Response:
     """Saves a new revision."""
     base_revision, body = call.base_revision(), call.body()
-    _allowed_to_edit(call, family)
-    _require_pool_of(call, body)
-    return _spec(prewarm_spec.edit(call.service, call.principal, family, body, base_revision))
+    return _spec(call, prewarm_spec.edit(call.service, call.principal, family, body, base_revision))
 
 
 def pause_spec(call: Call, family: str) -> Response:
     """No more prewarming by this spec until it is resumed."""
-    form = call.form(Why)
-    _allowed_to_edit(call, family)
-    return _spec(prewarm_spec.pause(call.service, call.principal, family, form.why))
+    return _spec(call, prewarm_spec.pause(call.service, call.principal, family, call.form(Why).why))
 
 
 def resume_spec(call: Call, family: str) -> Response:
     """Lets it go on."""
-    form = call.form(Why)
-    _allowed_to_edit(call, family)
-    return _spec(prewarm_spec.resume(call.service, call.principal, family, form.why))
+    return _spec(call, prewarm_spec.resume(call.service, call.principal, family, call.form(Why).why))
 
 
 def retire_spec(call: Call, family: str) -> Response:
     """Ends it."""
-    form = call.form(Why)
-    _allowed_to_edit(call, family)
-    return _spec(prewarm_spec.retire(call.service, call.principal, family, form.why))
+    return _spec(call, prewarm_spec.retire(call.service, call.principal, family, call.form(Why).why))
 
 
 def roll_back_spec(call: Call, family: str) -> Response:
     """Makes an earlier revision the current one, as a new revision."""
     form = call.form(RollBack)
-    _allowed_to_edit(call, family)
-    return _spec(prewarm_spec.roll_back(call.service, call.principal, family, form.revision, form.why))
+    return _spec(call, prewarm_spec.roll_back(call.service, call.principal, family, form.revision, form.why))
 
 
 def list_spec_revisions(call: Call, family: str) -> Response:
     """Revisions, newest first; `?limit=` and `?before=`."""
     limit, before = call.page()
-    call.principal.require(Permission.SPEC_VIEW, prewarm_spec.get_spec(call.service, family).pool)
-    found = prewarm_spec.revisions(call.service, family, limit, before)
+    found = prewarm_spec.revisions(call.service, call.principal, family, limit, before)
     return _json({"revisions": [asdict(saved) for saved in found]})
 
 
@@ -215,7 +201,9 @@ def set_switch(call: Call) -> Response:
     return _switch(switch.set_switch(call.service, call.principal, form.stopped, form.why))
 
 
-ROUTES: tuple[tuple[str, str, Permission, str, Callable[..., Response]], ...] = (
+Routes = tuple[tuple[str, str, Permission, str, Callable[..., Response]], ...]
+
+ROUTES: Routes = (
     ("GET", "/specs", Permission.SPEC_VIEW, "", list_specs),
     ("POST", "/specs", Permission.SPEC_EDIT, "", create_spec),
     ("GET", "/specs/<family>", Permission.SPEC_VIEW, "", get_spec),
@@ -231,19 +219,24 @@ ROUTES: tuple[tuple[str, str, Permission, str, Callable[..., Response]], ...] = 
     ("GET", "/switch", Permission.SPEC_VIEW, "", get_switch),
     ("POST", "/switch", Permission.SWITCH, ALL_POOLS, set_switch),
 )
-"""Method, path, the permission that it takes, its scope, who answers. Specs ask again with the pool of the spec."""
+"""Method, path, the permission that it takes, its scope, who answers; `prewarm_spec` asks with the spec's pool."""
 
 
-def make_blueprint(service: Service, authenticate: Callable[[Request], Principal]) -> Blueprint:
-    """The API below /api/v1; `authenticate` says who calls."""
-    api = Blueprint("prewarm_api", __name__, url_prefix="/api/v1")
+def make_blueprint(
+    service: Service,
+    authenticate: Callable[[Request], Principal],
+    name: str = "prewarm_api",
+    routes: Routes = ROUTES,
+) -> Blueprint:
+    """The API below /api/v1, or another one of such routes; `authenticate` says who calls."""
+    api = Blueprint(name, __name__, url_prefix="/api/v1")
 
     def serve(permission: Permission, scope: str, answer: Callable[..., Response], **parts: str) -> Response:
         principal = authenticate(request)
         principal.require(permission, scope)
         return answer(Call(service, principal, request), **parts)
 
-    for method, path, permission, scope, answer in ROUTES:
+    for method, path, permission, scope, answer in routes:
         view = partial(serve, permission, scope, answer)
         api.add_url_rule(path, endpoint=answer.__name__, view_func=view, methods=[method])
     api.register_error_handler(errors.FieldErrors, _field_errors)
@@ -251,24 +244,15 @@ def make_blueprint(service: Service, authenticate: Callable[[Request], Principal
     return api
 
 
-def _require_pool_of(call: Call, body: Mapping[str, Any]) -> None:
-    """Whoever is confined to pools saves specs of these only; a pool that is no text is refused as a field later."""
-    pool = body.get("pool")
-    call.principal.require(Permission.SPEC_EDIT, pool if isinstance(pool, str) and pool else ALL_POOLS)
-
-
-def _allowed_to_edit(call: Call, family: str) -> None:
-    call.principal.require(Permission.SPEC_EDIT, prewarm_spec.get_spec(call.service, family).pool)
-
-
-def _shown(spec: LoadedSpec) -> dict[str, Any]:
+def _shown(call: Call, spec: LoadedSpec) -> dict[str, Any]:
     names = ("family", "pool", "state", "state_why", "revision", "generation", "generations", "colour", "letters")
     shown = {name: getattr(spec, name) for name in names}
-    return {**shown, "changed_s": spec.changed_s, "body": spec.body.model_dump(mode="json")}
+    shown |= {"breaker": prewarm_spec.breaker_of(call.service, spec), "changed_s": spec.changed_s}
+    return {**shown, "body": spec.body.model_dump(mode="json")}
 
 
-def _spec(spec: LoadedSpec, status: int = 200) -> Response:
-    return _json(_shown(spec), status, revision=spec.revision)
+def _spec(call: Call, spec: LoadedSpec, status: int = 200) -> Response:
+    return _json(_shown(call, spec), status, revision=spec.revision)
 
 
 def _config(call: Call, saved: config.SavedConfig) -> Response:

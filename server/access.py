@@ -45,6 +45,10 @@ BOT = frozenset({Permission.BOT_CONNECT})
 INTERNAL = frozenset({Permission.INTERNAL})
 
 
+ALL_POOLS = "*"
+"""Scope of what holds for every pool: callers that are confined to some pools have no permission for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A caller: `identity` is `kind:name` (user:mira@x, bot:whitelisted-ip, anonymous:anonymous)."""

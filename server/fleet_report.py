@@ -24,6 +24,8 @@ from server.view_entries import BotEntry
 if TYPE_CHECKING:
     from server.service import Service
 
+WORKING = ("idle", "quiet", "busy", "background")
+"""States of bots that can take work: a pool without any has no utilization."""
 LEDGER_COUNTS = ("prewarms", "used", "failed", "preempted", "background_s", "saved_s", "warm_starts", "cold_starts")
 MOST_AT_ONCE = 1000
 
@@ -97,7 +99,7 @@ def pool_report(service: Service, pool: str, entries: list[BotEntry]) -> dict[st
         "quarantined": states["quarantined"],
         "maintenance": states["maintenance"],
         "pending": len(service.view.pending(pool)),
-        "utilization": plan.utilization,
+        "utilization": plan.utilization if any(states[state] for state in WORKING) else None,
         "reserve": plan.reserve,
         "gate_open": plan.gate_open,
         "gates": [gate_report(check) for check in plan.gates],

@@ -1,4 +1,7 @@
-"""Prewarm specs: registered, edited as revisions, paused, rolled back; a transaction and an audit entry per change."""
+"""Prewarm specs: registered, edited as revisions, paused, rolled back; a transaction and an audit entry per change.
+
+Whoever is confined to some pools sees and changes the specs of these: everything here that takes a principal asks.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from server import audit, errors, latest, spec_body, swatches
+from server.access import ALL_POOLS, Permission
 from server.loaded_spec import ACTIVE, PAUSED, RETIRED, LoadedSpec, loaded, to_policy, wishes_of
 from server.records import get_multi, put_multi
 from server.records.pool import PoolGate
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LoadedSpec",
     "SavedSpec",
+    "breaker_of",
     "create",
     "edit",
     "get_spec",
@@ -76,31 +81,45 @@ def load_all(service: Service) -> dict[str, LoadedSpec]:
     return specs
 
 
-def list_specs(service: Service) -> list[LoadedSpec]:
-    """All specs by name."""
-    return [spec for _, spec in sorted(load_all(service).items())]
+def list_specs(service: Service, principal: Principal) -> list[LoadedSpec]:
+    """All specs that the caller may see, by name."""
+    found = sorted(load_all(service).items())
+    return [spec for _, spec in found if principal.may(Permission.SPEC_VIEW, spec.pool)]
 
 
-def get_spec(service: Service, family: str) -> LoadedSpec:
+def get_spec(service: Service, principal: Principal, family: str) -> LoadedSpec:
     """One spec.
 
     Raises:
         UnknownSpec: there is none of this name.
+        PermissionDenied, Unauthenticated.
         FailedPrecondition: another version of the server saved it, and this one cannot read it.
     """
     with service.store.context():
         head = _head(family)
+        principal.require(Permission.SPEC_VIEW, head.pool)
         return loaded(head, revision_key(family, head.revision).get())
 
 
-def revisions(service: Service, family: str, limit: int = 20, before: int | None = None) -> list[SavedSpec]:
+def breaker_of(service: Service, spec: LoadedSpec) -> str:
+    """Why the spec's circuit breaker is open, as of the last refresh; "" while it is closed."""
+    breakers = service.view.gate(spec.pool).open_breakers
+    return breakers[spec.family] or "its runs failed in a row" if spec.family in breakers else ""
+
+
+def revisions(
+    service: Service, principal: Principal, family: str, limit: int = 20, before: int | None = None
+) -> list[SavedSpec]:
     """Revisions of a spec, newest first; `before` goes on below that revision. Point reads only.
 
     Raises:
         UnknownSpec: there is none of this name.
+        PermissionDenied, Unauthenticated.
     """
     with service.store.context():
-        newest = _head(family).revision
+        head = _head(family)
+        principal.require(Permission.SPEC_VIEW, head.pool)
+        newest = head.revision
         first = newest if before is None else min(newest, before - 1)
         found = get_multi([revision_key(family, number) for number in range(first, max(0, first - limit), -1)])
     return [
@@ -110,7 +129,7 @@ def revisions(service: Service, family: str, limit: int = 20, before: int | None
     ]
 
 
-# ---- changing
+# ---- changing: each raises PermissionDenied or Unauthenticated for whoever may not edit in the spec's pool
 
 
 def create(service: Service, principal: Principal, body: Mapping[str, Any] | SpecBody) -> LoadedSpec:
@@ -120,6 +139,7 @@ def create(service: Service, principal: Principal, body: Mapping[str, Any] | Spe
         FieldErrors: what is wrong, by field.
         AlreadyExists: there is a spec of this family, perhaps a retired one.
     """
+    _require_pool_of(principal, body)
     wanted, _ = spec_body.parse(body, service.config.pool)
 
     def step(others: list[Spec]) -> LoadedSpec:
@@ -140,7 +160,7 @@ def edit(
 
     Args:
         service: this process.
-        principal: the author; the caller has checked that it may.
+        principal: the author; it must be allowed to edit in the pool that the spec is in and in the one that it names.
         family: which spec.
         body: all of it, as people write it.
         base_revision: the revision that was edited.
@@ -151,12 +171,15 @@ def edit(
         EditConflict: `base_revision` is not the current one any more; it carries the current one.
         FailedPrecondition: the spec is retired.
     """
+    with service.store.context():
+        _head_to_edit(principal, family)
+    _require_pool_of(principal, body)
     wanted, _ = spec_body.parse(body, service.config.pool)
     if wanted.family != family:
         raise errors.FieldErrors({"family": f"must stay {family}; register {wanted.family} as a spec of its own"})
 
     def step(others: list[Spec]) -> LoadedSpec:
-        head = _head(family)
+        head = _head_to_edit(principal, family)
         if head.revision != base_revision:
             raise _conflict(head, base_revision)
         _refuse_retired(head)
@@ -178,7 +201,7 @@ def roll_back(service: Service, principal: Principal, family: str, revision: int
     _check_why(why)
 
     def step(others: list[Spec]) -> LoadedSpec:
-        head = _head(family)
+        head = _head_to_edit(principal, family)
         _refuse_retired(head)
         saved = revision_key(family, revision).get() if 0 < revision < head.revision else None
         if saved is None:
@@ -239,6 +262,7 @@ def _change_among(service: Service, step: Callable[[list[Spec]], LoadedSpec]) ->
 
         done = service.store.transaction(attempt)
         if done:
+            service.note_change()
             return done
     raise errors.Contention(f"other specs were changed {TRIES} times in between; nothing was saved")
 
@@ -279,7 +303,7 @@ def _move(
     _check_why(why)
 
     def step() -> LoadedSpec:
-        head = _head(family)
+        head = _head_to_edit(principal, family)
         if head.state not in allowed:
             raise errors.FailedPrecondition(f"{family} is {head.state}; nothing was changed")
         if state == ACTIVE:
@@ -291,7 +315,9 @@ def _move(
         _commit(service, principal, head, f"spec.{verb}", detail)
         return loaded(head, revision_key(family, head.revision).get())
 
-    return service.store.transaction(step)
+    done = service.store.transaction(step)
+    service.note_change()
+    return done
 
 
 def _commit(service: Service, principal: Principal, head: Spec, what: str, detail: Mapping[str, Any]) -> None:
@@ -315,6 +341,18 @@ def _head(family: str) -> Spec:
     if head is None:
         raise errors.UnknownSpec(f"there is no spec {family[:80]!r}")
     return head
+
+
+def _head_to_edit(principal: Principal, family: str) -> Spec:
+    head = _head(family)
+    principal.require(Permission.SPEC_EDIT, head.pool)
+    return head
+
+
+def _require_pool_of(principal: Principal, body: Mapping[str, Any] | SpecBody) -> None:
+    """A pool that is no text is refused as a field later."""
+    pool = body.pool if isinstance(body, SpecBody) else body.get("pool")
+    principal.require(Permission.SPEC_EDIT, pool if isinstance(pool, str) and pool else ALL_POOLS)
 
 
 def _letters(head: Spec, body: SpecBody, others: list[Spec]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 from dataclasses import dataclass, field
@@ -56,6 +57,11 @@ class Service:
             except Exception:  # it is committed: whoever caused it must be told so
                 log.exception("not_booked")
             self.wakeup.notify()
+
+    def note_change(self) -> None:
+        """After what an operator changed: this process shows it at once, the others within about two seconds."""
+        with contextlib.suppress(errors.StoreUnavailable, errors.Contention):
+            self.view.refresh(force=True)
 
     def note_new_task(self, queue: TaskToRun) -> None:
         """A new real task: plan for it at once, so that a run that must give way is told without waiting for a poll."""

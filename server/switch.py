@@ -53,7 +53,9 @@ def set_switch(service: Service, principal: Principal, stopped: bool, why: str =
         audit.write(service, principal, "switch.stop" if stopped else "switch.start", "prewarming", {"why": why})
 
     service.store.transaction(flip)
-    return spread(service)
+    head = spread(service)
+    service.note_change()
+    return head
 
 
 @jobs.handler(SPREAD)

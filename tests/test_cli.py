@@ -156,7 +156,7 @@ def test_bots_tell_what_they_do(pilot: Pilot) -> None:
 
 
 def test_warm_tells_how_the_pool_stands_and_what_holds_back_more(pilot: Pilot) -> None:
-    assert pilot("warm", "--pool", POOL).stdout.startswith(f"{POOL} (live): 1 of 1 bots idle")
+    assert pilot("warm", "--pool", POOL).stdout.startswith(f"{POOL} (live): 1 of 1 bot idle")
     assert [pool["pool"] for pool in pilot.json("warm", "--pool", POOL)["pools"]] == [POOL]
 
 

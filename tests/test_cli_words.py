@@ -56,6 +56,32 @@ def test_never_is_empty_and_the_future_is_now() -> None:
     assert (ago(0, 100), plain(ago(101, 100))) == ("", "0.0 s ago")
 
 
+def test_a_spec_that_stopped_by_itself_is_not_called_active() -> None:
+    spec = {"family": "src", "state": "active", "pool": "p", "generation": "r1", "revision": 1}
+    broken = {**spec, "breaker": "3 runs in a row failed on 3 bots"}
+    sheet = tables.of_specs([{**spec, "breaker": ""}, broken], {})
+    assert [row[1].text for row in sheet.rows] == ["active", "breaker open"]
+    assert tables.sentences_of_breakers([{**spec, "breaker": ""}, broken]) == [
+        "The circuit breaker of src is open: 3 runs in a row failed on 3 bots. Repair it, then ./pilot specs resume src"
+    ]
+
+
+POOL = {"pool": "p", "mode": "live", "bots": 2, "idle": 1, "busy": 1, "utilization": 0.5, "reserve": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "p (live): 1 of 2 bots idle, 1 busy, utilization 50 %, reserve 1."),
+        ({"bots": 1, "busy": 0, "utilization": 0.0}, "p (live): 1 of 1 bot idle, 0 busy, utilization 0 %, reserve 1."),
+        ({"bots": 0, "idle": 0, "busy": 0, "utilization": None}, "p (live): no bots."),
+        ({"idle": 0, "busy": 0, "utilization": None}, "p (live): 0 of 2 bots idle, 0 busy, none that can take work."),
+    ],
+)
+def test_a_pool_is_told_in_a_sentence_that_is_true_without_bots_too(changes: dict, sentence: str) -> None:
+    assert plain(tables.sentence_of_pool({**POOL, **changes})) == sentence
+
+
 def test_a_background_task_is_told_with_its_generation_cut_short() -> None:
     task = swarming.TaskResultResponse(
         name=f"forecast: src@{HASH}", state=swarming.COMPLETED, tags=["purpose:forecast"]

@@ -410,7 +410,7 @@ def test_the_pools_gates_say_what_would_open_them() -> None:
 @pytest.mark.parametrize(
     ("idle_s", "said"),
     [
-        ((4,), "0 of 1 idle bot have been idle for 10 s. Another 6.0 s idle, or min_idle_s at most 4."),
+        ((4,), "0 of 1 idle bot has been idle for 10 s. Another 6.0 s idle, or min_idle_s at most 4."),
         ((60,), "1 of 1 idle bot has been idle for 10 s."),
         ((60, 4), "1 of 2 idle bots has been idle for 10 s."),
         ((60, 60), "2 of 2 idle bots have been idle for 10 s."),

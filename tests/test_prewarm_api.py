@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 import pytest
@@ -14,10 +13,7 @@ from handlers import errors as error_answers
 from handlers.prewarm_api import ROUTES, make_blueprint
 from server import config, documents
 from server.access import ADMIN, ANONYMOUS, CLIENT, OPERATOR, Principal
-from server.clock import FakeClock
-from server.service import Service
-from server.settings import Settings
-from server.store.client import Store
+from tests import server_world
 from tests.specs import body
 
 YAML = {"Content-Type": "application/yaml"}
@@ -30,12 +26,12 @@ class Bell:
         pass
 
 
-class World:
+class World(server_world.World):
     """A server with this API, and whoever calls it."""
 
     def __init__(self, place) -> None:
-        self.service = Service(Store.open(f"embedded:{place}"), FakeClock(), random.Random(0), Settings(), "p0")
-        self.service.config = config.ConfigHolder()
+        super().__init__(place)
+        self.service = self.process()
         self.service.carrier = Bell()
         config.ensure_first(self.service)
         self.caller = Principal("user:mira", ADMIN)
@@ -55,7 +51,7 @@ class World:
 def world(tmp_path):
     world = World(tmp_path)
     yield world
-    world.service.store.close()
+    world.close()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from server import audit, config, errors, latest, prewarm_spec, swatches
+from server import assembly, audit, errors, latest, prewarm_spec, swatches
 from server.access import ADMIN, Principal
 from server.clock import FakeClock
 from server.policy.model import Purpose, Wish
@@ -24,10 +24,8 @@ NOAH = Principal("user:noah", ADMIN)
 
 
 def process(store: Store, seed: int = 0) -> Service:
-    """A server process on the store, as far as specs need it."""
-    service = Service(store, FakeClock(), random.Random(seed), Settings(), f"p{seed}")
-    service.config = config.ConfigHolder()
-    return service
+    """A server process on the store."""
+    return assembly.build(Settings(), FakeClock(), random.Random(seed), store, process_id=f"p{seed}")
 
 
 @pytest.fixture
@@ -55,7 +53,7 @@ def edit(service, base_revision, **changes):
 
 def test_a_registered_spec_is_found_by_every_process(store, service):
     create(service)
-    other = prewarm_spec.get_spec(process(store), "chromium-src")
+    other = prewarm_spec.get_spec(process(store), MIRA, "chromium-src")
     assert (other.state, other.revision, other.generation, other.letters, other.colour) == ("active", 1, "r1", "CS", 0)
     assert other.body.task.command == ["python3", "sync.py"]
     assert list(prewarm_spec.load_all(service)) == ["chromium-src"]
@@ -76,7 +74,7 @@ def test_every_change_is_noticed_by_other_processes_and_audited(service):
     prewarm_spec.roll_back(service, MIRA, "chromium-src", 1, "r2 is broken")
     prewarm_spec.retire(service, MIRA, "chromium-src", "over")
     assert latest.read(service).spec_changes == 6
-    entries = sorted(audit.recent(service), key=lambda entry: entry.what)
+    entries = [entry for entry in audit.recent(service) if entry.what.startswith("spec.")]
     assert {entry.what.removeprefix("spec.") for entry in entries} == {
         "create",
         "edit",
@@ -88,14 +86,33 @@ def test_every_change_is_noticed_by_other_processes_and_audited(service):
     assert {entry.who for entry in entries if entry.what == "spec.resume"} == {"user:noah"}
 
 
+def test_who_is_confined_to_other_pools_sees_and_changes_nothing_of_it(service):
+    create(service)
+    other = Principal("user:zoe", ADMIN, frozenset({"elsewhere"}))
+    assert prewarm_spec.list_specs(service, other) == []
+    for act in (
+        lambda: prewarm_spec.get_spec(service, other, "chromium-src"),
+        lambda: prewarm_spec.revisions(service, other, "chromium-src"),
+        lambda: prewarm_spec.edit(service, other, "chromium-src", body(pool="elsewhere"), 1),
+        lambda: prewarm_spec.roll_back(service, other, "chromium-src", 1),
+        lambda: prewarm_spec.pause(service, other, "chromium-src"),
+        lambda: prewarm_spec.resume(service, other, "chromium-src"),
+        lambda: prewarm_spec.retire(service, other, "chromium-src"),
+        lambda: prewarm_spec.create(service, other, body(family="mine")),
+    ):
+        with pytest.raises(errors.PermissionDenied):
+            act()
+    assert latest.read(service).spec_changes == 1
+
+
 def test_an_edit_is_a_new_revision_and_the_old_ones_stay(service):
     create(service)
     service.clock.advance(5)
     edited = edit(service, 1, cold_cost_s=300, note="measured")
     assert (edited.revision, edited.policy.cold_cost_s) == (2, 300)
-    saved = prewarm_spec.revisions(service, "chromium-src")
+    saved = prewarm_spec.revisions(service, MIRA, "chromium-src")
     assert [(one.revision, one.body["cold_cost_s"], one.note) for one in saved] == [(2, 300, "measured"), (1, 200, "")]
-    assert prewarm_spec.revisions(service, "chromium-src", before=2)[0].revision == 1
+    assert prewarm_spec.revisions(service, MIRA, "chromium-src", before=2)[0].revision == 1
 
 
 def test_the_second_of_two_editors_gets_the_first_ones_spec_and_changes_nothing(service):
@@ -105,7 +122,7 @@ def test_the_second_of_two_editors_gets_the_first_ones_spec_and_changes_nothing(
         prewarm_spec.edit(service, NOAH, "chromium-src", body(cold_cost_s=400), 1)
     assert (refused.value.revision, refused.value.author) == (2, "user:mira")
     assert refused.value.theirs["cold_cost_s"] == 300
-    assert prewarm_spec.get_spec(service, "chromium-src").policy.cold_cost_s == 300
+    assert prewarm_spec.get_spec(service, MIRA, "chromium-src").policy.cold_cost_s == 300
 
 
 def test_of_editors_who_save_at_once_exactly_one_wins(store, service):
@@ -120,7 +137,7 @@ def test_of_editors_who_save_at_once_exactly_one_wins(store, service):
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(save, range(4))) == ["lost", "lost", "lost", "saved"]
-    assert prewarm_spec.get_spec(service, "chromium-src").revision == 2
+    assert prewarm_spec.get_spec(service, MIRA, "chromium-src").revision == 2
 
 
 def test_the_family_of_a_spec_cannot_be_changed(service):
@@ -131,12 +148,12 @@ def test_the_family_of_a_spec_cannot_be_changed(service):
 
 def test_nothing_is_known_of_a_spec_that_was_never_registered(service):
     for call in (
-        lambda: prewarm_spec.get_spec(service, "nope"),
-        lambda: prewarm_spec.revisions(service, "nope"),
+        lambda: prewarm_spec.get_spec(service, MIRA, "nope"),
+        lambda: prewarm_spec.revisions(service, MIRA, "nope"),
         lambda: prewarm_spec.pause(service, MIRA, "nope"),
         lambda: prewarm_spec.edit(service, MIRA, "nope", body(family="nope"), 1),
         lambda: prewarm_spec.roll_back(service, MIRA, "nope", 1),
-        lambda: prewarm_spec.get_spec(service, "no/pe" * 999),
+        lambda: prewarm_spec.get_spec(service, MIRA, "no/pe" * 999),
     ):
         with pytest.raises(errors.UnknownSpec):
             call()
@@ -202,7 +219,7 @@ def test_a_roll_back_makes_the_old_generation_the_newest(service):
     edit(service, 1, generation="r2", cold_cost_s=500)
     found = prewarm_spec.roll_back(service, MIRA, "chromium-src", 1, "r2 is broken")
     assert (found.revision, found.generation, found.policy.sequence, found.policy.cold_cost_s) == (3, "r1", 3, 200)
-    assert prewarm_spec.revisions(service, "chromium-src")[0].note == "roll back to revision 1: r2 is broken"
+    assert prewarm_spec.revisions(service, MIRA, "chromium-src")[0].note == "roll back to revision 1: r2 is broken"
 
 
 @pytest.mark.parametrize("revision", [0, -1, 2, 9])
@@ -288,7 +305,7 @@ def test_a_pool_that_became_stricter_bounds_runs_of_specs_saved_before(service):
 def test_a_spec_saved_by_a_later_version_is_read_without_what_is_unknown(store, service):
     create(service)
     change_stored(store, lambda saved: {**saved, "of_the_future": 1, "task": {**saved["task"], "more": 2}})
-    assert prewarm_spec.get_spec(service, "chromium-src").revision == 1
+    assert prewarm_spec.get_spec(service, MIRA, "chromium-src").revision == 1
 
 
 def test_a_spec_that_cannot_be_read_does_not_hide_the_others(store, service):
@@ -297,7 +314,7 @@ def test_a_spec_that_cannot_be_read_does_not_hide_the_others(store, service):
     change_stored(store, lambda saved: {**saved, "order": "of_the_future"})
     assert list(prewarm_spec.load_all(service)) == ["other"]
     with pytest.raises(errors.FailedPrecondition, match="cannot read chromium-src: order must be"):
-        prewarm_spec.get_spec(service, "chromium-src")
+        prewarm_spec.get_spec(service, MIRA, "chromium-src")
 
 
 def change_stored(store: Store, change) -> None:

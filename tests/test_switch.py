@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
 from server import audit, config, errors, jobs, latest, switch
 from server.access import ADMIN, Principal
-from server.clock import FakeClock
 from server.records.job import Job
 from server.records.pool import PoolGate
-from server.service import Service
-from server.settings import Settings
-from server.store.client import Store
+from tests.server_world import World
 
 MIRA = Principal("user:mira", ADMIN)
 NOAH = Principal("user:noah", ADMIN)
@@ -31,22 +26,24 @@ class Bell:
 
 @pytest.fixture
 def service(tmp_path):
-    store = Store.open(f"embedded:{tmp_path}")
-    service = Service(store, FakeClock(), random.Random(0), Settings(), "p0")
-    service.config = config.ConfigHolder()
+    world = World(tmp_path)
+    service = world.process()
     service.carrier = Bell()
     yield service
-    store.close()
+    world.close()
 
 
 @pytest.fixture
 def stopped_runs(monkeypatch):
     """The runs that the scheduler was told to stop."""
     found = []
-    monkeypatch.setattr(
-        switch.task_stops, "stop_background", lambda service, task, n, reason: found.append((task, n))
-    )
+    monkeypatch.setattr(switch.task_stops, "stop_background", lambda service, task, n, reason: found.append((task, n)))
     return found
+
+
+def said(service) -> list[str]:
+    """What the audit has of the switch."""
+    return [entry.what for entry in audit.recent(service) if entry.what.startswith("switch.")]
 
 
 def put_gate(service, pool: str, runs: int = 0, **fields) -> None:
@@ -71,7 +68,14 @@ def test_stopping_closes_every_gate_and_says_who_and_why(service):
         service.clock.now_s(),
     )
     assert latest.read(service) == head
-    assert audit.recent(service)[0].what == "switch.stop"
+    assert said(service) == ["switch.stop"]
+
+
+def test_the_process_that_was_asked_shows_it_at_once_however_often_its_view_was_asked_before(service):
+    for stopped in (True, False) * 5:
+        service.view.refresh(eager=True)
+        switch.set_switch(service, MIRA, stopped)
+        assert service.view.switch().stopped is stopped
 
 
 def test_a_pool_that_never_handed_out_is_closed_too(service):
@@ -122,7 +126,7 @@ def test_stopping_twice_keeps_who_was_first(service):
     first = switch.set_switch(service, MIRA, True, "mine")
     service.clock.advance(60)
     assert switch.set_switch(service, NOAH, True, "me too") == first
-    assert len(audit.recent(service)) == 1
+    assert said(service) == ["switch.stop"]
 
 
 def test_a_process_that_dies_after_the_first_step_leaves_a_job_that_does_the_rest(service, monkeypatch, stopped_runs):

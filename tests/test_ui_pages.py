@@ -36,7 +36,7 @@ def test_a_lost_bot_makes_the_fleet_degraded_and_needs_somebody(pages):
     page = pages.get("/")
     assert page.html.h1.get_text().startswith("Degraded: 1 bot of 2 lost.")
     needs = page.html.find(id="needs").get_text()
-    assert "1 bot quarantined" in needs
+    assert "1 bot is quarantined" in needs
     assert "disk full" in text(pages.get("/bots/b2"))
 
 
@@ -75,6 +75,42 @@ def test_a_bot_cannot_put_markup_or_an_end_of_script_on_the_page(pages):
     pages.task(name=hostile)
     for address in ("/", "/bots", "/bots/b1", "/tasks"):
         assert hostile not in pages.get(address).text, address
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda pages: None, "Healthy. Nothing was prewarmed yet."),
+        (lambda pages: pages.breaks(), "Degraded: the circuit breaker of my-src is open. Nothing"),
+        (lambda pages: pages.task(pool="empty"), "Degraded: empty has no bots. Nothing"),
+        (lambda pages: pages.bot("b01", quarantined="no disk"), "Healthy, but 1 bot is quarantined. Nothing"),
+    ],
+)
+def test_the_first_sentence_agrees_with_what_needs_somebody(pages, spoil, sentence):
+    pages.send("/specs/new", SPEC, status=303)
+    for number in range(11):
+        pages.bot(f"b{number:02}")
+    spoil(pages)
+    page = pages.get("/")
+    assert page.html.h1.get_text().startswith(sentence)
+    assert bool(page.html.find(id="needs").find("li")) == (not sentence.startswith("Healthy."))
+
+
+def test_why_a_breaker_opened_is_a_sentence_of_its_own(pages):
+    pages.bot()
+    pages.breaks()
+    said = " ".join(pages.get("/").html.find(id="needs").get_text(" ").split())
+    assert "3 runs in a row failed on 3 bots. It is not prewarmed until it is resumed." in said
+
+
+def test_a_pool_without_bots_is_not_said_to_be_full(pages):
+    pages.send("/specs/new", {**SPEC, "pool": "lab"}, status=303)
+    pages.bot(pool="local")
+    said = text(pages.get("/"))
+    assert "no bots" in said and "lab has no bots." in said and "100 %" not in said
+    assert "It has no bots." in text(pages.get("/config/pools/lab"))
+    pools = {pool["pool"]: pool["utilization"] for pool in pages.app.get("/api/v1/fleet").json["pools"]}
+    assert pools == {"lab": None, "local": 0.0}
 
 
 def test_a_waiting_task_says_what_it_waits_for(pages):

@@ -6,6 +6,7 @@ import pytest
 
 from handlers.ui import form_fields, spec_form
 from server import documents, prewarm_spec
+from server.access import LOCAL_USER
 from server.spec_body import SpecBody
 from tests.specs import body
 from tests.ui_world import SPEC, Pages, error_at, text, value_of
@@ -24,8 +25,18 @@ def registered(pages):
     return pages
 
 
+def test_an_open_breaker_is_told_in_sentences_and_ends_with_resume(registered):
+    registered.breaks()
+    said = text(registered.get("/specs/my-src"))
+    assert "The circuit breaker is open: 3 runs in a row failed on 3 bots. It is not prewarmed until" in said
+    assert registered.app.get("/api/v1/specs").json["specs"][0]["breaker"] == "3 runs in a row failed on 3 bots"
+    resumed = registered.app.post_json("/api/v1/specs/my-src/resume", {})
+    assert resumed.json["breaker"] == ""
+    assert "Breaker open" not in text(registered.get("/specs/my-src"))
+
+
 def spec(pages, family: str = "my-src"):
-    return prewarm_spec.get_spec(pages.service, family)
+    return prewarm_spec.get_spec(pages.service, LOCAL_USER, family)
 
 
 def edit(pages, base: int, **changes):
@@ -101,7 +112,7 @@ def test_what_is_wrong_is_said_at_the_field_and_what_was_typed_is_kept(pages, fi
     assert page.html.find(id="problems").find("a", href=f"#f-{field.replace('.', '-')}") or field == "note"
     assert value_of(page, field) == typed
     assert value_of(page, "cold_cost_s") == ("dear" if field == "cold_cost_s" else "100")
-    assert not pages.service.view.specs() and prewarm_spec.list_specs(pages.service) == []
+    assert not pages.service.view.specs() and prewarm_spec.list_specs(pages.service, LOCAL_USER) == []
 
 
 def test_all_that_is_wrong_is_said_at_once(pages):
@@ -164,7 +175,7 @@ def test_an_edit_that_changes_nothing_in_the_form_changes_nothing_in_the_spec(pa
         resumable=True,
         pool="local",
     )
-    before = prewarm_spec.create(pages.service, _someone(), everything).body
+    before = prewarm_spec.create(pages.service, LOCAL_USER, everything).body
     page = pages.get("/specs/chromium-src/edit")
     fields = {doc.path: value_of(page, doc.path) for doc in spec_form.DOCS}
     pages.send("/specs/chromium-src/edit", {**fields, "base_revision": "1"}, status=303)
@@ -276,9 +287,3 @@ def test_texts_of_a_spec_leave_defaults_empty():
         and texts["warm_cost_s"] == ""
         and texts["dimensions"] == "os: Linux|Ubuntu\ncores: 8|16"
     )
-
-
-def _someone():
-    from server.access import LOCAL_USER
-
-    return LOCAL_USER

@@ -10,6 +10,7 @@ from webtest import TestApp, TestResponse
 
 import main
 from server import config
+from server.records.pool import PoolGate
 from tests.server_world import World
 
 SPEC = {
@@ -48,6 +49,14 @@ class Pages(World):
         dimensions = {"id": [bot_id], "pool": [pool], "os": ["Linux"], **state.pop("dimensions", {})}
         body = {"id": bot_id, "dimensions": dimensions, "state": state, "version": "1"}
         return self.app.post_json("/poll", body).json
+
+    def breaks(self, family: str = "my-src", pool: str = "local") -> None:
+        """The family's circuit breaker opens, as after three runs that failed."""
+        broken = {"failures": 3, "bots": ["b1", "b2", "b3"], "open_since_s": 1.0}
+        with self.store.context():
+            why = "3 runs in a row failed on 3 bots"
+            PoolGate(id=pool, breakers={family: {**broken, "why": why}}).put()
+        self.clock.advance(2)
 
     def task(self, pool: str = "local", name: str = "build") -> str:
         """A real task is created; its id."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flask_wtf.csrf import generate_csrf
 
 from server import errors
-from server.access import Permission
+from server.access import ALL_POOLS, Permission
 
 if TYPE_CHECKING:
     from handlers.ui.visit import Visit
@@ -23,6 +23,7 @@ NAVIGATION = (
     ("Tasks", "/tasks", "t", Permission.POOL_LIST_TASKS),
     ("Bots", "/bots", "b", Permission.POOL_LIST_BOTS),
     ("Specs", "/specs", "s", Permission.SPEC_VIEW),
+    ("Announced", "/announced", "a", Permission.SPEC_VIEW),
     ("Config", "/config", "c", Permission.CONFIG_VIEW),
 )
 """Name, address, the key after `g`, the permission without which it is not shown."""
@@ -65,7 +66,7 @@ def around(visit: Visit) -> dict[str, Any]:
         "path": asked.path,
         "switch": switch_state(service),
         "notice": _notice(service, lost),
-        "may_switch": visit.principal.may(Permission.SWITCH, "*"),
+        "may_switch": visit.principal.may(Permission.SWITCH, ALL_POOLS),
         "csrf_token": generate_csrf,
     }
 

@@ -11,9 +11,9 @@ from werkzeug.wrappers import Response
 from handlers.ui import config_form, diffs, fleet_model, form_fields
 from handlers.ui.chrome import refresh
 from handlers.ui.config_form import ConfigForm, Scope
-from handlers.ui.visit import ALL_POOLS, Route, Visit
+from handlers.ui.visit import Route, Visit
 from server import config, errors, latest
-from server.access import Permission
+from server.access import ALL_POOLS, Permission
 from server.config import SavedConfig
 from server.pool_config import pool_name
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from handlers.ui.visit import Visit
 from handlers.ui.words import percent_of
 from server import fleet_report
 from server.access import Permission
-from server.policy.words import NBSP, count, duration, seconds, share
+from server.policy.words import count, duration, seconds, share
 
 MOST_ROWS = 25
 """Bots in the table of the fleet page; `/bots` has them all."""
@@ -35,13 +35,18 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a person can change: what it is, since when, what follows, and one thing to do."""
+    """What a person can change: what it is (a sentence without its end), what follows, and one thing to do."""
 
     tone: str
     title: str
     text: str
     action: str
     address: str
+
+    @property
+    def clause(self) -> str:
+        """The title within a sentence."""
+        return "t" + self.title[1:] if self.title.startswith("The ") else self.title
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +90,18 @@ def ledger(visit: Visit) -> list[dict[str, Any]]:
     return [row for row in rows if visit.principal.may(Permission.SPEC_VIEW, row["pool"])]
 
 
-def verdict(report: Row, totals: Totals) -> str:
+def verdict(report: Row, totals: Totals, needs: Sequence[Need]) -> str:
     """The sentence on top: how the fleet is, and what prewarming has brought so far."""
-    return f"{health(report)} {_brought(totals)}"
+    return f"{health(report, needs)} {_brought(totals)}"
 
 
-def health(report: Row) -> str:
-    """Healthy, Busy or Degraded, by fixed thresholds: never healthy over an old view or lost bots."""
+def health(report: Row, needs: Sequence[Need]) -> str:
+    """Healthy, Busy or Degraded, by fixed thresholds: never healthy over an old view, lost bots or what is broken.
+
+    Args:
+        report: of the fleet.
+        needs: what a person can change, worst first.
+    """
     bots, pools = report["bots"], report["pools"]
     lost = sum(bot["status"] in ("dead", "quarantined") for bot in bots)
     if report["view_age_s"] > STALE_AFTER_S:
@@ -100,16 +110,17 @@ def health(report: Row) -> str:
         return "Degraded: many bots fell silent at once."
     if lost * 10 >= len(bots) > 0 and lost:
         return f"Degraded: {count(lost, 'bot')} of {len(bots):,} lost."
-    closed = [pool["pool"] for pool in pools if pool["bots"] and _is_busy(pool)]
-    if closed:
-        return f"Busy in {', '.join(closed)}."
-    return "Healthy."
+    if needs and needs[0].tone == "bad":
+        return f"Degraded: {needs[0].clause}."
+    closed = [pool["pool"] for pool in pools if _is_busy(pool)]
+    state = f"Busy in {', '.join(closed)}" if closed else "Healthy"
+    return f"{state}, but {needs[0].clause}." if needs else f"{state}."
 
 
 def _is_busy(pool: Row) -> bool:
     """Whether utilization keeps its gate closed; a gate that has yet to open after a start is no business."""
     closed = any(gate["gate"] == "utilization" and not gate["passed"] for gate in pool["gates"])
-    return closed and pool["utilization"] >= pool["utilization_start"]
+    return closed and pool["utilization"] is not None and pool["utilization"] >= pool["utilization_start"]
 
 
 def _brought(totals: Totals) -> str:
@@ -198,25 +209,28 @@ def _needs_of(visit: Visit, pool: Row) -> Iterable[Need]:
     config = f"/config/pools/{name}"
     bots = f"/bots?pool={name}"
     for family, why in sorted(visit.service.view.gate(name).open_breakers.items()):
-        text = f"{why or 'Its runs failed in a row.'} It is not prewarmed until it is resumed."
-        yield Need("bad", f"{family}: circuit breaker open", text, "See the spec", f"/specs/{family}")
+        text = f"{why or 'Its runs failed in a row'}. It is not prewarmed until it is resumed."
+        yield Need("bad", f"The circuit breaker of {family} is open", text, "See the spec", f"/specs/{family}")
     if pool["quarantined"]:
-        text = f"They take no work in {name} until the cause is gone."
+        who = "It takes" if pool["quarantined"] == 1 else "They take"
+        text = f"{who} no work in {name} until the cause is gone."
         yield Need(
             "warn",
-            f"{count(pool['quarantined'], 'bot')} quarantined",
+            f"{count(pool['quarantined'], 'bot is', 'bots are')} quarantined",
             text,
             "See the bots",
             f"{bots}&state=quarantined",
         )
     if pool["dead"]:
         text = f"Not seen in {name} for longer than death_timeout_s, or signed off."
-        yield Need("warn", f"{count(pool['dead'], 'bot')} gone", text, "See the bots", f"{bots}&state=dead")
+        title = f"{count(pool['dead'], 'bot is', 'bots are')} gone"
+        yield Need("warn", title, text, "See the bots", f"{bots}&state=dead")
     if pool["drained"] and pool["pending"]:
-        text = f"{count(pool['pending'], 'task')} in {name} wait until drained is false."
+        waits = count(pool["pending"], f"task in {name} waits", f"tasks in {name} wait")
+        text = f"{waits} until drained is false."
         yield Need("warn", f"{name} is drained", text, "Change it", f"{config}?set=drained:false")
     elif pool["pending"] and not pool["bots"]:
-        text = f"{count(pool['pending'], 'task')} ask for {name}, where no bot is."
+        text = f"{count(pool['pending'], 'task asks', 'tasks ask')} for {name}, where no bot is."
         yield Need("bad", f"{name} has no bots", text, "How to start one", "/start")
     for gate in pool["gates"]:
         if gate["gate"] == "ledger" and not gate["passed"]:
@@ -254,5 +268,5 @@ def sentence_of_pool(pool: Row) -> str:
         return "No bots yet."
     refused = next((gate for gate in pool["gates"] if not gate["passed"]), None)
     if refused is None:
-        return f"All gates are open.{NBSP}{count(pool['idle'], 'bot')} idle, reserve {pool['reserve']}."
+        return f"All gates are open. {count(pool['idle'], 'bot')} idle, reserve {pool['reserve']}."
     return str(refused["text"])

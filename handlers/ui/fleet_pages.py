@@ -47,7 +47,7 @@ def live_model(visit: Visit, _name: str = "") -> dict[str, Any]:
     found = fleet_model.needs(visit, report)
     return {
         "report": report,
-        "verdict": fleet_model.verdict(report, totals),
+        "verdict": fleet_model.verdict(report, totals, found),
         "summary": fleet_model.summary(report),
         "tiles": fleet_model.tiles(totals, visit.service.config.current.defaults.ledger_max_cost),
         "needs": found[: fleet_model.MOST_NEEDS],

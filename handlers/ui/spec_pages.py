@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from handlers.ui import diffs, fleet_model, form_fields, recent_tasks
 from handlers.ui.chrome import refresh
 from handlers.ui.spec_form import NOTE, SpecForm, body_of, posted, texts_of, yaml_of
-from handlers.ui.visit import ALL_POOLS, Route, Visit
+from handlers.ui.visit import Route, Visit
 from server import errors, prewarm_spec, spec_body
 from server.access import Permission
 from server.loaded_spec import RETIRED, LoadedSpec
@@ -38,11 +38,8 @@ run_s: 60
 def specs(visit: Visit) -> Response:
     """All specs with what each has ready, cost and saved."""
     refresh(visit.service)
-    found = [
-        spec for spec in prewarm_spec.list_specs(visit.service) if visit.principal.may(Permission.SPEC_VIEW, spec.pool)
-    ]
     report, ledger = fleet_model.fleet(visit), fleet_model.ledger(visit)
-    rows = [_row(visit, spec, report, ledger) for spec in found]
+    rows = [_row(visit, spec, report, ledger) for spec in prewarm_spec.list_specs(visit.service, visit.principal)]
     totals = fleet_model.Totals.of(ledger)
     return visit.render("specs.html", rows=rows, totals=totals, may_edit=visit.principal.may(Permission.SPEC_EDIT))
 
@@ -55,12 +52,7 @@ def _row(visit: Visit, spec: LoadedSpec, report: Mapping[str, Any], ledger: list
                 for name in stock:
                     stock[name] += entry[name]
     booked = next((row for row in ledger if row["family"] == spec.family), None)
-    return {"spec": spec, "stock": stock, "ledger": booked, "breaker": _breaker(visit, spec)}
-
-
-def _breaker(visit: Visit, spec: LoadedSpec) -> str:
-    breakers = visit.service.view.gate(spec.pool).open_breakers
-    return breakers[spec.family] or "its runs failed in a row" if spec.family in breakers else ""
+    return {"spec": spec, "stock": stock, "ledger": booked, "breaker": prewarm_spec.breaker_of(visit.service, spec)}
 
 
 # ---- registering and editing
@@ -77,9 +69,7 @@ def create(visit: Visit) -> Response:
     """Registers a family."""
     texts, yaml = posted(visit.asked.form), visit.text("yaml")
     try:
-        body = body_of(texts, visit.service.config.pool, yaml)
-        _require_pool_of(visit, body)
-        spec = prewarm_spec.create(visit.service, visit.principal, body)
+        spec = prewarm_spec.create(visit.service, visit.principal, body_of(texts, visit.service.config.pool, yaml))
     except errors.FieldErrors as error:
         return _form(visit, SpecForm(texts, wrong=error.errors, yaml=yaml), status=400)
     except errors.AlreadyExists as error:
@@ -90,20 +80,19 @@ def create(visit: Visit) -> Response:
 
 def edit(visit: Visit, family: str) -> Response:
     """The form with the current revision."""
-    spec = _spec_to_edit(visit, family)
+    spec = prewarm_spec.get_spec(visit.service, visit.principal, family)
     texts = texts_of(spec.body)
     return _form(visit, SpecForm(texts, saved=texts), spec=spec, base=spec.revision)
 
 
 def save(visit: Visit, family: str) -> Response:
     """Saves a new revision; when somebody else did meanwhile, shows both."""
-    spec = _spec_to_edit(visit, family)
+    spec = prewarm_spec.get_spec(visit.service, visit.principal, family)
     base, yaml = _number(visit, "base_revision"), visit.text("yaml")
     saved = _texts_of_revision(visit, family, base)
     texts = form_fields.picked(posted(visit.asked.form), visit.asked.form, saved)
     try:
         body = body_of(texts, visit.service.config.pool, yaml)
-        _require_pool_of(visit, body)
         done = prewarm_spec.edit(visit.service, visit.principal, family, body, base)
     except errors.FieldErrors as error:
         form = SpecForm(texts, saved=saved, wrong=error.errors, yaml=yaml)
@@ -153,13 +142,13 @@ def _form(
 def spec_page(visit: Visit, family: str) -> Response:
     """One spec: state, stock, ledger, generations, revisions, runs, the file."""
     refresh(visit.service)
-    spec = _spec_to_see(visit, family)
+    spec = prewarm_spec.get_spec(visit.service, visit.principal, family)
     report, ledger = fleet_model.fleet(visit), fleet_model.ledger(visit)
     runs = list_tasks(visit.service, visit.principal, ListQuery(limit=MOST_RUNS, tags=(f"spec:{family}",))).items
     return visit.render(
         "spec.html",
         **_row(visit, spec, report, ledger),
-        revisions=prewarm_spec.revisions(visit.service, family, MOST_REVISIONS),
+        revisions=prewarm_spec.revisions(visit.service, visit.principal, family, MOST_REVISIONS),
         runs=[recent_tasks.row(result) for result in runs],
         yaml=yaml_of(spec.body),
         retired=spec.state == RETIRED,
@@ -171,9 +160,10 @@ def spec_page(visit: Visit, family: str) -> Response:
 
 def revision(visit: Visit, family: str, number: str) -> Response:
     """One revision and what it changed."""
-    spec = _spec_to_see(visit, family)
+    spec = prewarm_spec.get_spec(visit.service, visit.principal, family)
     wanted = _whole(number, "revision")
-    saved = {one.revision: one for one in prewarm_spec.revisions(visit.service, family, 2, wanted + 1)}
+    found = prewarm_spec.revisions(visit.service, visit.principal, family, 2, wanted + 1)
+    saved = {one.revision: one for one in found}
     if wanted not in saved:
         raise errors.NotFound(f"{family} has no revision {wanted}")
     before = saved.get(wanted - 1)
@@ -191,28 +181,24 @@ def revision(visit: Visit, family: str, number: str) -> Response:
 
 def pause(visit: Visit, family: str) -> Response:
     """No more prewarming by this spec until it is resumed."""
-    _spec_to_edit(visit, family)
     prewarm_spec.pause(visit.service, visit.principal, family, visit.text("why"))
     return visit.back(f"/specs/{family}", f"{family} is paused. Bots that are warm stay so.")
 
 
 def resume(visit: Visit, family: str) -> Response:
     """Lets it go on, and closes its breaker."""
-    _spec_to_edit(visit, family)
     prewarm_spec.resume(visit.service, visit.principal, family, visit.text("why"))
     return visit.back(f"/specs/{family}", f"{family} is active.")
 
 
 def retire(visit: Visit, family: str) -> Response:
     """Ends it; its history stays."""
-    _spec_to_edit(visit, family)
     prewarm_spec.retire(visit.service, visit.principal, family, visit.text("why"))
     return visit.back(f"/specs/{family}", f"{family} is retired. Its history stays, and it can be resumed.")
 
 
 def roll_back(visit: Visit, family: str) -> Response:
     """Makes an earlier revision the current one, as a new revision."""
-    _spec_to_edit(visit, family)
     wanted = _number(visit, "revision")
     done = prewarm_spec.roll_back(visit.service, visit.principal, family, wanted, visit.text("why"))
     flask.flash(f"Revision {wanted} is current again, as revision {done.revision}, generation {done.generation}.")
@@ -222,26 +208,8 @@ def roll_back(visit: Visit, family: str) -> Response:
 # ---- parts
 
 
-def _spec_to_see(visit: Visit, family: str) -> LoadedSpec:
-    spec = prewarm_spec.get_spec(visit.service, family)
-    visit.principal.require(Permission.SPEC_VIEW, spec.pool)
-    return spec
-
-
-def _spec_to_edit(visit: Visit, family: str) -> LoadedSpec:
-    spec = prewarm_spec.get_spec(visit.service, family)
-    visit.principal.require(Permission.SPEC_EDIT, spec.pool)
-    return spec
-
-
-def _require_pool_of(visit: Visit, body: Mapping[str, Any]) -> None:
-    """Whoever is confined to pools saves specs of these only; a pool that is no text is refused as a field later."""
-    pool = body.get("pool")
-    visit.principal.require(Permission.SPEC_EDIT, pool if isinstance(pool, str) and pool else ALL_POOLS)
-
-
 def _texts_of_revision(visit: Visit, family: str, number: int) -> dict[str, str]:
-    found = next((one for one in prewarm_spec.revisions(visit.service, family, 1, number + 1)), None)
+    found = next(iter(prewarm_spec.revisions(visit.service, visit.principal, family, 1, number + 1)), None)
     if found is None or found.revision != number:
         raise errors.NotFound(f"{family} has no revision {number}, which the form says was edited; nothing was changed")
     return texts_of(spec_body.stored(found.body)[0])
@@ -270,4 +238,4 @@ ROUTES = (
     Route("POST", "/specs/<family>/retire", Permission.SPEC_EDIT, retire),
     Route("POST", "/specs/<family>/rollback", Permission.SPEC_EDIT, roll_back),
 )
-"""Views ask again with the pool of the spec."""
+"""`prewarm_spec` asks again with the pool of the spec."""

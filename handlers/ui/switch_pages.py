@@ -8,9 +8,9 @@ import flask
 from werkzeug.wrappers import Response
 
 from handlers.ui import chrome, security
-from handlers.ui.visit import ALL_POOLS, Route, Visit, local_path
+from handlers.ui.visit import Route, Visit, local_path
 from server import errors, fleet_report
-from server.access import Permission
+from server.access import ALL_POOLS, Permission
 from server.switch import set_switch
 from server.task_ids import parse_task_id
 

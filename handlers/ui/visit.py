@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from server.access import Permission, Principal
     from server.service import Service
 
-ALL_POOLS = "*"
-"""Scope of what holds for every pool: callers that are confined to some pools have no permission for it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Visit:

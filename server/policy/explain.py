@@ -142,7 +142,7 @@ class Explainer:
             return GateCheck(Gate.BOT, False, "No bot is idle.", 0, 1, "An idle bot.")
         least_s = self._view.thresholds.min_idle_s
         rested = sum(1 for one_s in idle_s if one_s >= least_s)
-        verb = "has" if rested == 1 else "have"
+        verb = "has" if 1 in (rested, len(idle_s)) else "have"
         text = f"{rested} of {count(len(idle_s), 'idle bot')} {verb} been idle for {duration(least_s)}."
         change = f"Another {duration(least_s - max(idle_s))} idle, or min_idle_s at most {math.floor(max(idle_s))}."
         return GateCheck(Gate.BOT, rested > 0, text, rested, 1, "" if rested else change)
