@@ -1,4 +1,8 @@
-"""The fleet as JSON: what pages and the command line show, for anybody who wants to build on it."""
+"""The fleet as JSON: what pages and the command line show, for anybody who wants to build on it.
+
+It is the fleet as the process that answers sees it: what an operator changed by that process at once, what others did
+within about two seconds. `view_age_s` says how old the view is.
+"""
 
 from __future__ import annotations
 
