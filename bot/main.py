@@ -221,7 +221,14 @@ class Bot:
             return
         bot_file = str(bundle.own_archive() or Path(__file__).parent)
         context = RunContext(
-            self._api, self._caches, self._journal, self._record, self._control, self._work_dir, bot_file
+            self._api,
+            self._caches,
+            self._journal,
+            self._record,
+            self._control,
+            self._work_dir,
+            bot_file,
+            self._options.hold_s,
         )
         run = TaskRun(context, parsed)
         run.run()

@@ -68,8 +68,8 @@ class OutputBuffer:
         with self._changed:
             return len(self._data) >= self._limit
 
-    def wait(self, timeout_s: float, enough_bytes: int, for_first: bool) -> None:
-        """Waits for the time, a kick, `enough_bytes`, or (`for_first`) any byte, whichever comes first."""
+    def wait(self, timeout_s: float | None, enough_bytes: int, for_first: bool) -> None:
+        """Waits for the time (None: no limit), a kick, `enough_bytes`, or (`for_first`) any byte: what comes first."""
         with self._changed:
             enough = 1 if for_first else enough_bytes
             self._changed.wait_for(lambda: self._kicked or len(self._data) >= enough, timeout_s)

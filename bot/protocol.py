@@ -16,6 +16,7 @@ API = "/swarming/api/v1/bot/"
 CALL_TIMEOUT_S = 60.0
 UPDATE_TIMEOUT_S = 20.0  # shorter: an update that hangs also keeps the wish to stop from the bot, and repeating is safe
 HOLD_MARGIN_S = 30.0
+LISTEN_MARGIN_S = 10.0
 RETRY_FOR_S = 240.0
 MAX_PAUSE_S = 10.0
 COMMANDS: Mapping[str, tuple[str, ...]] = {  # what `cmd` may say, and the fields that it then needs
@@ -65,7 +66,7 @@ class BotApi:
         self.server_url = server_url
         self.bot_id = bot_id
         self.session: str | None = None
-        self._transport = Transport(server_url, headers)
+        self._transport, self._listening = Transport(server_url, headers), Transport(server_url, headers)
         self._rng = rng or random.Random()
 
     def server_ping(self) -> bool:
@@ -109,10 +110,25 @@ class BotApi:
             CallFailed: the server refused it for good, or could not be reached for too long.
         """
         body = {"id": self.bot_id, "task_id": task_id, "session": self.session, **fields}
-        answer = self._call(f"task_update/{task_id}", body, RETRY_FOR_S, give_up)
-        if not answer or "error" in answer:
-            raise CallFailed(f"task_update was answered with {str(answer)[:200]}", transient=False)
-        return answer
+        return _usable(self._call(f"task_update/{task_id}", body, RETRY_FOR_S, give_up))
+
+    def listen(self, task_id: str, hold_s: float, give_up: Callable[[], bool]) -> Json:
+        """A word that a run is still there, which the server may keep open for `hold_s` until it is to stop.
+
+        Has a connection of its own, so that output does not wait for it; `stop_listening` breaks it off.
+
+        Raises:
+            CallFailed: as for `task_update`; or it was broken off.
+        """
+        body: dict[str, Any] = {"id": self.bot_id, "task_id": task_id, "session": self.session}
+        if hold_s > 0:
+            body["hold_s"] = hold_s
+        timeout_s = hold_s + LISTEN_MARGIN_S
+        return _usable(self._call(f"task_update/{task_id}", body, RETRY_FOR_S, give_up, timeout_s, self._listening))
+
+    def stop_listening(self) -> None:
+        """For another thread than the one that listens."""
+        self._listening.cut()
 
     def task_error(
         self, task_id: str, message: str, retry_for_s: float = RETRY_FOR_S, *, handed_back: bool = False
@@ -166,8 +182,9 @@ class BotApi:
         return answer.body
 
     def close(self) -> None:
-        """Closes the calling thread's connection."""
+        """Closes the calling thread's connections."""
         self._transport.close()
+        self._listening.close()
 
     def _call(
         self,
@@ -176,13 +193,14 @@ class BotApi:
         retry_for_s: float,
         give_up: Callable[[], bool],
         timeout_s: float = UPDATE_TIMEOUT_S,
+        transport: Transport | None = None,
     ) -> Json:
         data = encode(body)
         until = time.monotonic() + retry_for_s
         pause_s = 0.3
         while True:
             try:
-                return self._attempt(path, data, timeout_s)
+                return self._attempt(path, data, timeout_s, transport)
             except CallFailed as error:
                 if not error.transient or give_up() or time.monotonic() >= until:
                     raise
@@ -190,9 +208,9 @@ class BotApi:
             self._pause(pause_s * self._rng.uniform(0.8, 1.2), give_up)
             pause_s = min(MAX_PAUSE_S, pause_s * 1.7)
 
-    def _attempt(self, path: str, data: bytes, timeout_s: float) -> Json:
+    def _attempt(self, path: str, data: bytes, timeout_s: float, transport: Transport | None = None) -> Json:
         try:
-            answer = self._transport.request("POST", API + path, data, timeout_s=timeout_s)
+            answer = (transport or self._transport).request("POST", API + path, data, timeout_s=timeout_s)
         except Unreachable as error:
             raise CallFailed(str(error), transient=True) from error
         if answer.status != 200:
@@ -210,6 +228,17 @@ class BotApi:
         until = time.monotonic() + duration_s
         while not give_up() and (left_s := until - time.monotonic()) > 0:
             time.sleep(min(left_s, 0.1))
+
+
+def _usable(answer: Json) -> Json:
+    """The answer to an update.
+
+    Raises:
+        CallFailed: it is none.
+    """
+    if not answer or "error" in answer:
+        raise CallFailed(f"task_update was answered with {str(answer)[:200]}", transient=False)
+    return answer
 
 
 def is_transient(answer: Answer) -> bool:

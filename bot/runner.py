@@ -18,11 +18,13 @@ from bot.caches import CacheStore
 from bot.control import Control
 from bot.journal import Journal
 from bot.leftover import RunRecord
+from bot.listener import Listener, Rhythm
 from bot.manifest import Manifest
 from bot.output import OutputBuffer
 from bot.protocol import BotApi, CallFailed
 from bot.supervisor import Ended, Supervisor
 from bot.updates import UpdateSender
+from bot.verdict import Verdict
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class RunContext:
     control: Control
     work_dir: Path
     bot_file: str
+    hold_s: float  # longest time that the server may hold a call
 
 
 class TaskRun:
@@ -50,11 +53,12 @@ class TaskRun:
         self._run_dir = context.work_dir / "ir"
         self._temp_dir = context.work_dir / "it"
         self._buffer = OutputBuffer()
-        events = context.control.new_events()
-        self._events = events
-        self._sender = UpdateSender(
-            self._send, self._buffer, events, manifest.background, manifest.keep_alive_s, context.api.close
-        )
+        self._events = context.control.new_events()
+        self._verdict = Verdict(self._events)
+        self._sender = UpdateSender(self._send, self._buffer, self._verdict, context.api.close)
+        keep_alive_s = manifest.keep_alive_s
+        rhythm = Rhythm(manifest.background, keep_alive_s, min(context.hold_s, keep_alive_s))
+        self._listener = Listener(context.api, manifest.task_id, self._verdict, rhythm)
         self._stats: dict[str, Any] = {}
         self.trouble = ""  # why this machine should run nothing more
 
@@ -85,10 +89,12 @@ class TaskRun:
 
     def _run_started(self) -> None:
         self._sender.start()
+        self._listener.start()
         try:
             ended = self._execute()
         finally:
             self._buffer.abandon()
+            self._listener.finish()
             self._sender.finish()
         if ended is None:
             self._sender.send_rest(canceled=True)
@@ -106,10 +112,10 @@ class TaskRun:
         with self._caches_installed():
             if self._context.control.handing_back():
                 return Ended(exit_code=-1, duration_s=0.0, handed_back=True)
-            if self._sender.must_stop:
+            if self._verdict.must_stop:
                 return None
-            if self._sender.failure is not None:
-                raise self._sender.failure
+            if self._verdict.failure is not None:
+                raise self._verdict.failure
             try:
                 prepared = command.prepare(
                     self._manifest, self._run_dir, self._temp_dir, self._fixed_env(), self._context.bot_file

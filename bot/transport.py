@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 import threading
 import urllib.parse
 from collections.abc import Mapping
@@ -50,6 +52,8 @@ class Transport:
         self._prefix = parts.path.rstrip("/")
         self._headers = dict(headers)
         self._local = threading.local()
+        self._open: set[http.client.HTTPConnection] = set()  # of all threads
+        self._cuts = 0
 
     def request(self, method: str, path: str, body: bytes | None, *, timeout_s: float, bare: bool = False) -> Answer:
         """One exchange; `bare` leaves out the identifying headers.
@@ -61,11 +65,12 @@ class Transport:
         if body is not None:
             headers["Content-Type"] = "application/json; charset=UTF-8"
         reused = getattr(self._local, "connection", None) is not None
+        cuts = self._cuts
         try:
             return self._exchange(method, path, body, headers, timeout_s)
         except (http.client.HTTPException, OSError) as error:
             self.close()
-            if not (reused and isinstance(error, _STALE)):
+            if not (reused and isinstance(error, _STALE) and cuts == self._cuts):
                 raise Unreachable(f"{type(error).__name__}: {error}") from error
         # The server had closed the idle connection: that says nothing about the server, so try a fresh one at once.
         try:
@@ -79,7 +84,17 @@ class Transport:
         connection = getattr(self._local, "connection", None)
         self._local.connection = None
         if connection is not None:
+            self._open.discard(connection)
             connection.close()
+
+    def cut(self) -> None:
+        """Breaks off the exchanges that other threads wait for: they raise `Unreachable`."""
+        self._cuts += 1
+        for connection in self._open.copy():
+            sock = connection.sock
+            if sock is not None:
+                with contextlib.suppress(OSError):  # it is not, or no longer, connected
+                    sock.shutdown(socket.SHUT_RDWR)
 
     def _exchange(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
@@ -88,6 +103,7 @@ class Transport:
         if connection is None:
             kind = http.client.HTTPSConnection if self._scheme == "https" else http.client.HTTPConnection
             connection = self._local.connection = kind(self._host, self._port)
+            self._open.add(connection)
         if connection.sock is None:
             connection.timeout = min(timeout_s, CONNECT_TIMEOUT_S)
             connection.connect()

@@ -170,6 +170,8 @@ class BotCalls:
         }
         if answer.reason:
             reply["stop_reason"] = answer.reason
+        if answer.held:
+            reply["held"] = True
         return _json(reply)
 
     def task_error(self, task_id: str = "") -> flask.Response:
@@ -274,7 +276,7 @@ def parse_update(body: dict[str, Any], path_task_id: str) -> task_update.Update:
         stats = {key: body[key] for key in STATS if key in body and len(orjson.dumps(body[key])) <= LARGEST_STAT}
         end = EndReport(exit_code, float(duration) if duration is not None else None, hard, io, canceled, stats)
     failure = end is None and ("hard_timeout" in body or "io_timeout" in body)
-    return task_update.Update(task_id, data, offset, end, internal_failure=failure)
+    return task_update.Update(task_id, data, offset, end, internal_failure=failure, hold_s=_hold_s(body))
 
 
 def json_object(data: bytes) -> dict[str, Any]:

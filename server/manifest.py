@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def manifest(delivery: Delivery, bot_id: str, authenticated_as: str, keep_alive_s: float) -> dict[str, Any]:
     """What the bot needs to run a task.
 
-    For our own bot alone are `purpose` (it reports background runs every second) and what begins with `pilotlight_`;
-    `keep_alive_s` is how long it may be silent within a run.
+    For our own bot alone are `purpose` (where its calls are not held it reports background runs every second) and what
+    begins with `pilotlight_`; `keep_alive_s` is how long it may be silent within a run.
     """
     properties = delivery.slice["properties"]
     return {

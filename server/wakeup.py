@@ -31,7 +31,7 @@ class Wakeup:
 
     @property
     def held(self) -> int:
-        """Polls that are held at the moment."""
+        """Calls that are held at the moment."""
         return self._held
 
     @property
@@ -50,15 +50,18 @@ class Wakeup:
             self._condition.notify_all()
 
     def drain(self) -> None:
-        """Sends all held polls home; none is held afterwards (a worker stops)."""
+        """Sends all held calls home; none is held afterwards (a worker stops)."""
         with self._condition:
             self._draining = True
             self._condition.notify_all()
 
-    def enter(self) -> bool:
-        """Takes a place for a held poll; False when all are taken or the process is leaving."""
+    def enter(self, *, poll: bool = True) -> bool:
+        """Takes a place for a call that is to be held; False when all are taken or the process is leaving.
+
+        Half of the places are for polls alone: what an idle bot hears late, a task waits for.
+        """
         with self._condition:
-            if self._draining or self._held >= self._most:
+            if self._draining or self._held >= (self._most if poll else self._most // 2):
                 return False
             self._held += 1
             if not self._watching:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-
 from bot.output import OutputBuffer
 from bot.updates import Cadence
 
@@ -56,23 +54,15 @@ def test_an_abandoned_buffer_takes_no_more_and_keeps_what_it_has() -> None:
 
 
 def test_the_first_output_flows_within_a_second() -> None:
-    due_s = Cadence(False, START_S, 10.0).due_s(START_S, START_S, START_S + 0.2)
-    assert due_s <= START_S + 1.2
+    due_s = Cadence(START_S).due_s(START_S, START_S + 0.2)
+    assert due_s is not None and due_s <= START_S + 1.2
 
 
 def test_steady_output_flows_every_second_at_first_and_every_four_later() -> None:
-    cadence = Cadence(False, START_S, 10.0)
-    assert cadence.due_s(START_S + 10, START_S + 10, START_S + 10.1) == START_S + 11
-    assert cadence.due_s(START_S + 100, START_S + 100, START_S + 100.1) == START_S + 104
+    cadence = Cadence(START_S)
+    assert cadence.due_s(START_S + 10, START_S + 10.1) == START_S + 11
+    assert cadence.due_s(START_S + 100, START_S + 100.1) == START_S + 104
 
 
-@pytest.mark.parametrize("keep_alive_s", [10.0, 3.0])
-def test_a_silent_run_says_that_it_lives_as_often_as_the_server_wants(keep_alive_s: float) -> None:
-    due_s = Cadence(False, START_S, keep_alive_s).due_s(START_S + 100, START_S + 70, None)
-    assert due_s == START_S + 100 + keep_alive_s
-
-
-def test_a_background_run_speaks_every_second() -> None:
-    cadence = Cadence(True, START_S, 10.0)
-    assert cadence.due_s(START_S + 100, START_S, None) == START_S + 101
-    assert cadence.due_s(START_S + 100, START_S + 100, START_S + 100.1) == START_S + 101
+def test_no_packet_is_due_without_output() -> None:
+    assert Cadence(START_S).due_s(START_S + 100, None) is None

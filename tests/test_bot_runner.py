@@ -112,7 +112,7 @@ def test_a_task_stopped_while_its_caches_are_prepared_never_runs(
     monkeypatch.setattr(caches, "measure", lambda name: server.wait_for(lambda: len(server.calls) > 1) and 0)
     journal, record = Journal(tmp_path / "journal.jsonl", "bot1"), RunRecord(tmp_path / "run.json")
     api = BotApi(server.url, "bot1", None)
-    context = RunContext(api, caches, journal, record, Control(), tmp_path / "w", "")
+    context = RunContext(api, caches, journal, record, Control(), tmp_path / "w", "", 10.0)
     cache = [{"name": "src", "path": "src", "hint": "-1"}]
     TaskRun(context, parse(sh(f"touch {tmp_path}/ran", caches=cache, purpose="forecast"))).run()
     assert server.end_of(T)["canceled"] is True

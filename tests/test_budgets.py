@@ -6,6 +6,7 @@ None of them may grow with bots, specs or pending tasks: the small and the large
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,24 @@ def test_a_keep_alive_costs_nothing(fleet: Fleet) -> None:
     assert fleet.cost(lambda: keep_alive(fleet.p1, run)) == Cost(0, 0, 0)
 
 
+def test_a_keep_alive_that_is_held_costs_nothing_however_often_it_wakes(fleet: Fleet) -> None:
+    run = started(fleet)
+    wakeup = fleet.p1.wakeup
+
+    def held() -> None:
+        with ThreadPoolExecutor(1) as threads:
+            future = threads.submit(task_update.update, fleet.p1, run.token, Update(run.task_id, hold_s=10.0))
+            for _ in range(50):
+                wakeup.notify()
+            fleet.clock.advance(10)
+            while not future.done():
+                wakeup.notify()
+            assert future.result().held
+
+    with mock.patch.object(wakeup, "_watch"):  # the refreshes have a budget of their own
+        assert fleet.cost(held) == Cost(0, 0, 0)
+
+
 def test_the_first_keep_alive_at_another_process_costs_one_read_and_the_next_nothing(fleet: Fleet) -> None:
     run = started(fleet)
     assert fleet.cost(lambda: keep_alive(fleet.p2, run)) == Cost(1, 0, 0)
@@ -190,6 +209,30 @@ def test_a_thousand_polls_at_two_processes_cost_what_two_processes_cost(tmp_path
         assert 0 < queries / seconds <= 2.0 + BURST_REFRESHES * QUERIES_PER_REFRESH / seconds
         assert 0 < writes / seconds <= 0.5
     assert not any(machine.runs for machine in fleet.others)
+    fleet.close()
+
+
+def test_a_pool_that_bets_all_the_time_asks_the_store_no_more_often_than_others(tmp_path: Path) -> None:
+    """Each bet looks at the store first; each run is cancelled at once, so that there is always one to place."""
+    fleet = Fleet(tmp_path, 20, 0, 0)
+    fleet.prewarming(expected_per_h=100_000)
+    fleet.configure(hand_outs_per_min=600)
+    fleet.store.data_version = lambda: None  # type: ignore[method-assign]
+    polls, seconds = 300, 100.0
+    queries = dict.fromkeys(("p1", "p2"), 0)
+    for number in range(polls):
+        fleet.clock.advance(seconds / polls)
+        service, bot = fleet.services[number % 2], fleet.others[number // 2 % len(fleet.others)]
+        with fleet.store.ops.measure() as measured:
+            run = bot.poll(service).delivery
+            if run is not None:
+                fleet.cancel(run.task_id, service)
+            if number % 6 < 2:
+                service.carrier.tick()
+        queries[service.process_id] += measured.queries
+    assert max(queries.values()) / seconds <= 2.0 + BURST_REFRESHES * QUERIES_PER_REFRESH / seconds
+    bets = sum(len(bot.runs) for bot in fleet.others)
+    assert bets / seconds >= 1.2, "0.7 a second at each of two processes, less what sweeps ask for"
     fleet.close()
 
 

@@ -29,8 +29,7 @@ SPEC: dict[str, Any] = {
     "task": {"command": ["true"], "caches": [{"name": "tools", "path": "t"}], "grace_period_s": 1},
 }
 
-TALKS = "import time\nfor n in range(300): print(n, flush=True); time.sleep(0.2)"
-"""A silent task hears of its stop with its next keep-alive only."""
+SILENT = "import time; time.sleep(60)"
 
 
 @pytest.fixture(scope="module")
@@ -98,22 +97,27 @@ def test_a_task_that_dies_of_a_signal_gives_the_shells_exit_code(pilot: Pilot) -
     assert result.exit_code == 128 + 9
 
 
-def test_a_task_that_somebody_kills_ends_the_command_with_a_sentence(pilot: Pilot) -> None:
+def test_a_silent_task_that_somebody_kills_ends_within_seconds_and_the_command_with_a_sentence(pilot: Pilot) -> None:
+    killed_s: list[float] = []
+
     def kill() -> None:
         task = wait_for(lambda: pilot.json("tasks", "--state", "running").get("items"))[0]
+        time.sleep(1.5)  # it listens from its second second on
         pilot("cancel", task["task_id"])
+        killed_s.append(time.monotonic())
 
     killer = threading.Thread(target=kill)
-    with pilot.process("run", "--pool", POOL, *python(TALKS)) as process:
+    with pilot.process("run", "--pool", POOL, *python(SILENT)) as process:
         killer.start()
         _, err = process.communicate(timeout=20)
         killer.join()
     assert process.returncode == 1
     assert "KILLED after it ran for" in err and "it was stopped by a user" in err
+    assert time.monotonic() - killed_s[0] < 5
 
 
 def test_ctrl_c_stops_the_task_and_exits_with_130(pilot: Pilot) -> None:
-    with pilot.process("run", "--pool", POOL, "--name", "ctrl-c", *python(TALKS)) as process:
+    with pilot.process("run", "--pool", POOL, "--name", "ctrl-c", *python(SILENT)) as process:
         wait_for(lambda: pilot.json("tasks", "--state", "running").get("items"))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
