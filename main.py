@@ -13,7 +13,19 @@ import click
 import flask
 import structlog
 
-from handlers import auth, bodies, bot_api, fleet_api, front_end, guards, internal, metrics, prewarm_api, prpc
+from handlers import (
+    announce_api,
+    auth,
+    bodies,
+    bot_api,
+    fleet_api,
+    front_end,
+    guards,
+    internal,
+    metrics,
+    prewarm_api,
+    prpc,
+)
 from handlers import errors as error_answers
 from server import errors, log, simulation
 from server.service import Service
@@ -43,6 +55,7 @@ def create_app(service: Service) -> flask.Flask:
     app.register_blueprint(bot_api.make_blueprint(service, authenticator.bot))
     app.register_blueprint(prpc.make_blueprint(service, authenticator.client))
     app.register_blueprint(prewarm_api.make_blueprint(service, authenticator.client))
+    app.register_blueprint(announce_api.make_blueprint(service, authenticator.client))
     app.register_blueprint(fleet_api.make_blueprint(service, authenticator.client))
     _register_pages(app, service, authenticator.client)
     if service.settings.carrier != "thread":

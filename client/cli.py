@@ -10,7 +10,7 @@ from typing import IO, Any
 import click
 import yaml
 
-from client import example, simulate, tables, testing, up
+from client import announce, example, simulate, tables, testing, up
 from client.api import Api, ApiError, quoted
 from client.options import api_options
 from client.run import run
@@ -40,7 +40,8 @@ def tasks(api: Api, as_json: bool, state: str, tags: Sequence[str], limit: int) 
         return
     handed_back = api.handed_back(found)
     sheet = tables.of_tasks(found, time.time(), handed_back)
-    show(sheet, "No tasks. ./pilot run --pool local -- echo hello makes one.")
+    all_asked = state == "all" and not tags
+    show(sheet, "No tasks. ./pilot run --pool local -- echo hello makes one." if all_asked else "No such tasks.")
     if handed_back:
         note("handed back: the bot was shut down in the middle of the task; ./pilot why TASK tells more")
 
@@ -264,5 +265,5 @@ def set_config(api: Api, as_json: bool, file: Any, base_revision: int) -> None:
         say(f"Revision {answer.revision} is in force.")
 
 
-for command in (run, up.up, example.example, simulate.simulate, testing.test):
+for command in (run, announce.announce, announce.announced, up.up, example.example, simulate.simulate, testing.test):
     cli.add_command(command)

@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from server import errors, process_guard, sweeps, switch
+from server.announcement_board import AnnouncementBoard
 from server.bot_session import SessionSigner
 from server.carriers import CloudTasksCarrier, ThreadCarrier
 from server.clock import Clock, SystemClock
@@ -61,6 +62,7 @@ def build(
     service.started = Started()
     service.sessions = SessionSigner(service)
     service.pages = ProcessPages(service)
+    service.announced = AnnouncementBoard(service)
     service.view = FleetView(service)
     service.wakeup = Wakeup(service)
     service.carrier = _carrier(service)

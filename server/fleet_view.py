@@ -157,6 +157,7 @@ class FleetView:
                     self._apply_bot(bot_entry(record))
                 elif isinstance(record, TaskToRun):
                     self._apply_task(str(record.key.id()), task_entry(record))
+                    self._service.announced.saw(record)
                 elif isinstance(record, PoolGate):
                     self._gates[str(record.key.id())] = self._gate_state(record)
 
@@ -278,6 +279,7 @@ class FleetView:
         with service.store.context():
             latest = service.config.refresh(service)
             gates = get_multi([key_of(PoolGate, pool) for pool in self.pools()])
+            service.announced.refresh(self.pools())
             specs_changed = latest.spec_changes != self._spec_changes
             specs = prewarm_spec.load_all(service) if specs_changed else None
             if full:

@@ -88,5 +88,9 @@ DEMAND = PageKind("demand", join_demand, retain_s=14 * DAY_S, encode=DemandSums.
 """Pool, family and generation, separated by tabs → `policy.demand.DemandSums`."""
 LEDGER = PageKind("ledger", join_ledger, retain_s=14 * DAY_S)
 """Pool and family, separated by a tab → `new_ledger`."""
+ANNOUNCED_ARRIVALS = PageKind("announced_arrivals", join_max, idempotent=True, forget_after_s=2 * 3600.0)
+"""Pool, family, generation and task, separated by tabs → [when it came]. Of families that were announced."""
+ANNOUNCE_TAGS = PageKind("announce_tags", join_max, idempotent=True, forget_after_s=8 * 3600.0)
+"""Pool, task and its tag, separated by tabs → [when the task was created, by whom, why the tag is refused or ""]."""
 
-KINDS = {kind.name: kind for kind in (LAST_SEEN, COUNTERS, DEMAND, LEDGER)}
+KINDS = {kind.name: kind for kind in (LAST_SEEN, COUNTERS, DEMAND, LEDGER, ANNOUNCED_ARRIVALS, ANNOUNCE_TAGS)}

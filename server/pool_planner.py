@@ -81,6 +81,7 @@ class PoolPlanner:
             generation_demand=generation_demand,
             thresholds=service.config.thresholds(pool),
             gate=replace(view.gate(pool), growth_p90=self._growth[pool].p90),
+            announcements=service.announced.live(pool, now_s),
             config_revision=service.config.revision,
         )
 

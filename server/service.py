@@ -13,6 +13,7 @@ import structlog
 from server import errors, ledger
 
 if TYPE_CHECKING:
+    from server.announcement_board import AnnouncementBoard
     from server.bot_session import SessionSigner
     from server.clock import Clock
     from server.config import ConfigHolder
@@ -42,6 +43,7 @@ class Service:
     sessions: SessionSigner = field(init=False)
     view: FleetView = field(init=False)
     pages: ProcessPages = field(init=False)
+    announced: AnnouncementBoard = field(init=False)
     wakeup: Wakeup = field(init=False)
     carrier: Carrier = field(init=False)
     started: Started = field(init=False)

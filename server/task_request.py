@@ -68,7 +68,7 @@ def new_task(service: Service, principal: Principal, wanted: NewTask) -> Created
     else:
         raise errors.Contention("no free task id was found")
     if created.is_new:
-        _note(service, queue, now_s)
+        _note(service, request, queue, now_s)
     return created
 
 
@@ -110,10 +110,11 @@ def _is_crowded(service: Service, pool: str) -> bool:
     return service.view.count_pending(pool) >= service.config.pool(pool).max_pending
 
 
-def _note(service: Service, queue: TaskToRun, now_s: float) -> None:
+def _note(service: Service, request: TaskRequest, queue: TaskToRun, now_s: float) -> None:
     """Demand and plan hear of it. The task is accepted: trouble here must not say otherwise."""
     try:
         service.pages.arrived(queue.pool, queue.wishes, now_s)
+        service.announced.tagged(request, queue.pool)
         service.note_new_task(queue)
     except Exception:
         log.exception("new_task_not_noted", task=queue.key.id())

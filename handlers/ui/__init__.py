@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 
 from handlers import errors as error_answers
 from handlers.ui import (
+    announced_pages,
     assets,
     bot_pages,
     config_pages,
@@ -38,6 +39,7 @@ ROUTES: tuple[Route, ...] = (
     *task_pages.ROUTES,
     *bot_pages.ROUTES,
     *spec_pages.ROUTES,
+    *announced_pages.ROUTES,
     *config_pages.ROUTES,
     *switch_pages.ROUTES,
 )
