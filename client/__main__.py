@@ -1,5 +1,10 @@
 """`python -m client`: what the script `pilot` hands over to."""
 
-from client.cli import cli
+import sys
 
-cli(prog_name="pilot")
+try:
+    from client.cli import cli
+
+    cli(prog_name="pilot")
+except KeyboardInterrupt:  # while all that is loaded; from then on each command has its own way
+    sys.exit(130)

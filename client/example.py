@@ -73,8 +73,8 @@ def example(
             story, trouble = _play(folder, repo, commit, [f"bot-{n}" for n in range(1, bots + 1)], files, port)
     except (FleetError, GitFailed, ApiError, PrpcError) as error:
         raise click.ClickException(str(error)) from error
-    except Leave:
-        raise click.exceptions.Exit(130) from None
+    except Leave as leave:
+        raise click.exceptions.Exit(leave.exit_code) from None
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -46,6 +46,8 @@ class Child:
     log: Path
     command: list[str]
     environment: Mapping[str, str]
+    log_from: int = 0
+    """Where its output begins in the log, which those before it have written to as well; bytes."""
 
     def has_ended(self) -> bool:
         """Whether it runs no more."""
@@ -53,7 +55,8 @@ class Child:
 
     def last_words(self) -> str:
         """The end of its output."""
-        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:])
+        output = self.log.read_bytes()[self.log_from :].decode("utf-8", errors="replace")
+        return "\n".join(output.splitlines()[-TAIL_LINES:])
 
 
 @dataclass(slots=True)
@@ -172,6 +175,7 @@ class LocalFleet:
         log = self.folder / "log" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as output:
+            log_from = output.tell()
             process = subprocess.Popen(
                 command,
                 cwd=self.folder,
@@ -181,7 +185,7 @@ class LocalFleet:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        child = Child(name, process, log, command, environment)
+        child = Child(name, process, log, command, environment, log_from)
         self._remember(child)
         return child
 

@@ -35,6 +35,8 @@ def api_options(command: Command) -> Command:
         token = token_file.read_text(encoding="utf-8").strip() if token_file else None
         try:
             return command(api=_connected(server, token), as_json=as_json, **given)
+        except UnicodeEncodeError as error:
+            raise click.UsageError(f"{error.object!r} is not UTF-8, and the API carries no other text") from error
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         except (PrpcError, ApiError) as error:

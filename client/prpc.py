@@ -168,6 +168,8 @@ class PrpcClient:
             raise ServerUnreachable(self.server_url, error or type(error).__name__) from error
         code = self._code(status, headers)
         if code != code_pb2.OK:
+            if "html" in headers.get("Content-Type", ""):  # a page of a proxy, or of another server
+                body = f"{self.server_url} answers HTTP {status} with a page".encode()
             raise _error(code, headers, body)
         if len(body) > MAX_RESPONSE_BYTES:
             text = f"the answer is longer than {MAX_RESPONSE_BYTES} bytes"
@@ -241,9 +243,16 @@ def normal_url(server_url: str) -> str:
     url = urllib.parse.urlsplit(text)
     if url.scheme not in ("http", "https") or not url.hostname or url.username is not None:
         raise ValueError(f"{server_url!r} is not the address of a server, such as http://localhost:8080")
-    if url.port == 0:
+    if not _has_valid_port(url):
         raise ValueError(f"{server_url!r} has no valid port")
     return f"{url.scheme}://{url.netloc}"
+
+
+def _has_valid_port(url: urllib.parse.SplitResult) -> bool:
+    try:
+        return url.port != 0
+    except ValueError:
+        return False
 
 
 def _is_this_machine(host: str) -> bool:

@@ -16,13 +16,12 @@ from client.api import Api, ApiError, is_final, pauses_s, ran_s, seconds, state_
 from client.options import READ_PATIENCE, api_options, pairs, told_once
 from client.prpc import PrpcError, Retry
 from client.screen import note, show_json
-from client.signals import Leave, ignored, raising_leave
+from client.signals import SIGNAL_BASE, Leave, ignored, raising_leave
 from client.words import duration, one_line
 from server.proto import swarming_pb2 as swarming
 
-EXIT_OF_CANCEL = 130
-SIGNAL_BASE = 128
 NO_EXIT_CODE = 1
+SECONDS = click.IntRange(1, 2**31 - 1)
 EXPLAIN_AFTER_S = 3.0
 """A task that waits for longer than this gets a sentence that says why."""
 
@@ -61,7 +60,7 @@ def task_request(
     )
     piece = swarming.TaskSlice(properties=properties, expiration_secs=expiration_s, wait_for_capacity=True)
     return swarming.NewTaskRequest(
-        name=name or one_line(" ".join(command))[:100],
+        name=name or one_line(" ".join(command))[:100] or "unnamed",
         priority=priority,
         task_slices=[piece],
         tags=tags,
@@ -102,11 +101,11 @@ def _user() -> str:
 @click.option("--warm", multiple=True, metavar="FAMILY[@GENERATION]", help="Warm state that it wants.")
 @click.option("--priority", type=click.IntRange(1, 255), default=100, show_default=True, help="Lower goes first.")
 @click.option("--name", default="", help="Default: the command.")
-@click.option("--timeout", "timeout_s", type=int, default=3600, show_default=True, help="Longest run, in seconds.")
+@click.option("--timeout", "timeout_s", type=SECONDS, default=3600, show_default=True, help="Longest run, in seconds.")
 @click.option(
     "--expiration",
     "expiration_s",
-    type=int,
+    type=SECONDS,
     default=21_600,
     show_default=True,
     help="Longest wait for a bot, in seconds.",
@@ -126,10 +125,14 @@ def run(api: Api, as_json: bool, warm: Sequence[str], tags: Sequence[str], **giv
             note(f"task {task_id}")
             api.wait_out(Retry(), told_once())
             result = _follow(api, task_id, sys.stderr.buffer if as_json else sys.stdout.buffer)
-        except Leave:
+        except Leave as leave:
             with ignored():
                 _stop(api, task_id)
-            sys.exit(EXIT_OF_CANCEL)
+            sys.exit(leave.exit_code)
+        except BrokenPipeError:  # nobody reads its output any more, as in `pilot run … | head -1`
+            with ignored():
+                _stop(api, task_id)
+            raise
     if as_json:
         show_json(result)
     sys.exit(_exit_code(api, result))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM for commands that have children to stop."""
+"""Ctrl-C, SIGTERM and the end of the terminal, for commands that have something to stop first."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+HANG_UP: int | None = getattr(signal, "SIGHUP", None)
+"""Windows has none."""
+NUMBERS = (signal.SIGINT, signal.SIGTERM, *([HANG_UP] if HANG_UP else []))
+SIGNAL_BASE = 128
+"""A shell's exit code of a command that a signal ended is this and the signal's number."""
 
 
 class Leave(BaseException):
     """Told to end. No Exception: nothing on the way out may swallow it."""
 
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = SIGNAL_BASE + number
+
 
 @contextmanager
 def raising_leave() -> Iterator[None]:
-    """In here both signals raise `Leave`."""
+    """In here the signals raise `Leave`, but for a hang-up that we were started to ignore (nohup)."""
 
-    def leave(_number: int, _frame: FrameType | None) -> None:
-        raise Leave
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise Leave(number)
 
-    before = {number: signal.signal(number, leave) for number in NUMBERS}
+    heard = [n for n in NUMBERS if n != HANG_UP or signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in heard}
     try:
         yield
     finally:

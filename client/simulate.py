@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -18,6 +19,8 @@ from client.local_fleet import ROOT
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def simulate(arguments: tuple[str, ...]) -> None:
     """Replays a trace under the server's policy and its baselines; --help tells the options."""
-    done = subprocess.run([sys.executable, str(ROOT / "main.py"), "simulate", *arguments], check=False)
+    # -P: what is called `main` where the user happens to stand is none of ours.
+    command = [sys.executable, "-P", "-c", "import main; main.cli(prog_name='pilot')", "simulate", *arguments]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
     if done.returncode:
         raise click.exceptions.Exit(done.returncode)

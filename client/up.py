@@ -58,6 +58,8 @@ def up(port: int, data: Path, bots: int, workers: int, no_samples: bool) -> None
                     fleet.stop()
     except FleetError as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
     note(f"stopped; ./pilot up goes on with {folder}")
 
 

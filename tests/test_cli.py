@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ import pytest
 import yaml
 
 from client import options, samples
-from client.local_fleet import LocalFleet, free_port
+from client.local_fleet import ROOT, LocalFleet, free_port
 from client.prpc import Retry
 from tests.local_fleet import BOT, POOL, Pilot, running
 
@@ -265,12 +267,75 @@ def test_without_a_server_a_command_says_what_to_do(monkeypatch: pytest.MonkeyPa
         assert "Traceback" not in result.output
 
 
-def test_a_reader_that_leaves_early_ends_the_command_quietly(pilot: Pilot) -> None:
-    with pilot.process("run", "--pool", POOL, *python("print('x' * 100000)")) as process:
+def test_a_reader_that_leaves_early_ends_the_command_quietly_and_its_task(pilot: Pilot) -> None:
+    talks = "import time\nwhile True: print('x' * 1000, flush=True); time.sleep(0.1)"
+    with pilot.process("run", "--pool", POOL, "--name", "talks", *python(talks)) as process:
         assert process.stdout and process.stderr
+        assert process.stdout.readline()
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
     assert process.returncode == 1
+    wait_for(lambda: newest(pilot) == ("talks", "KILLED"))
+
+
+def newest(pilot: Pilot) -> tuple[str, str]:
+    """Name and state of the youngest task."""
+    task = pilot.json("tasks", "--limit", "1")["items"][0]
+    return task["name"], task["state"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_the_end_of_the_terminal_ends_the_task_as_ctrl_c_does(pilot: Pilot, number: signal.Signals) -> None:
+    with pilot.process("run", "--pool", POOL, "--name", number.name, *python(SILENT)) as process:
+        wait_for(lambda: newest(pilot) == (number.name, "RUNNING"))
+        process.send_signal(number)
+        process.communicate(timeout=20)
+    assert process.returncode == 128 + number
+    wait_for(lambda: newest(pilot) == (number.name, "KILLED"))
+
+
+def test_a_task_that_was_started_to_outlive_its_terminal_does(pilot: Pilot) -> None:
+    command = ["nohup", *pilot.words("run", "--pool", POOL, "--name", "nohup", *python("import time; time.sleep(3)"))]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+        wait_for(lambda: newest(pilot) == ("nohup", "RUNNING"))
+        process.send_signal(signal.SIGHUP)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("words", [["--env", "A=\udcff", "--", "true"], ["--", "a\udcffb"]])
+def test_what_is_not_utf_8_is_refused_in_words(pilot: Pilot, words: list[str]) -> None:
+    result = pilot("run", "--pool", POOL, *words)
+    assert (result.exit_code, "is not UTF-8" in result.stderr, "codec" in result.stderr) == (2, True, False)
+
+
+def test_a_command_without_a_word_fails_for_what_it_is(pilot: Pilot) -> None:
+    result = pilot("run", "--pool", POOL, "--", "")
+    assert result.exit_code == 1 and "name" not in result.stderr
+
+
+def test_the_exit_code_is_the_tasks_own_from_0_to_255(pilot: Pilot) -> None:
+    assert [
+        pilot("run", "--pool", POOL, "--", "sh", "-c", f"exit {n}").exit_code for n in (0, 1, 2, 126, 128, 255)
+    ] == [
+        0,
+        1,
+        2,
+        126,
+        128,
+        255,
+    ]
+
+
+def test_a_list_that_is_empty_for_its_filter_does_not_say_that_there_are_no_tasks(pilot: Pilot) -> None:
+    assert pilot("tasks", "--tag", "no:such").stderr == "No such tasks.\n"
+
+
+def test_the_simulator_is_called_by_the_name_of_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "client", "simulate", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("Usage: pilot simulate")
 
 
 def test_the_token_of_a_file_goes_with_every_call(tmp_path: Path) -> None:

@@ -153,7 +153,8 @@ def test_an_error_that_will_not_pass_is_not_asked_for_twice(scripted: ScriptedSe
     with pytest.raises(PrpcError) as caught:
         cancel(client(scripted.url))
     assert caught.value.name == code
-    assert caught.value.text == (recorded.response_body or b"").decode().removesuffix("\n")
+    said = (recorded.response_body or b"").decode().removesuffix("\n")
+    assert caught.value.text == (f"{scripted.url} answers HTTP 401 with a page" if "<html>" in said else said)
     assert len(scripted.requests) == 1
 
 
@@ -208,6 +209,12 @@ def test_a_web_page_in_place_of_the_api_is_named_at_once(scripted: ScriptedServe
     with pytest.raises(NotAPrpcServer, match="HTTP 404"):
         cancel(client(scripted.url))
     assert len(scripted.requests) == 1
+
+
+def test_the_page_of_another_server_is_not_printed_but_named(scripted: ScriptedServer) -> None:
+    scripted.answers = [Answer(501, {"Content-Type": "text/html;charset=utf-8"}, b"<html>no POST here</html>")]
+    with pytest.raises(PrpcError, match="answers HTTP 501 with a page"):
+        cancel(client(scripted.url, retry=Retry(total_s=0)))
 
 
 def test_an_answer_that_the_server_finds_too_long_is_not_asked_for_again(scripted: ScriptedServer) -> None:
@@ -320,8 +327,8 @@ def test_the_address_of_a_server_may_be_short(given: str, url: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "http://", "ftp://localhost", "http://me:secret@localhost", "localhost:x"])
-def test_what_is_no_address_is_refused(given: str) -> None:
-    with pytest.raises(ValueError):
+def test_what_is_no_address_is_refused_by_name(given: str) -> None:
+    with pytest.raises(ValueError, match=repr(given)):
         PrpcClient(given)
 
 

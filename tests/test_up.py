@@ -27,13 +27,18 @@ pytestmark = pytest.mark.processes
 UP_WITHIN_S = 30.0
 
 
+def up_command(data: Path, port: int, *arguments: str) -> list[str]:
+    """It as a process of its own."""
+    return [sys.executable, "-m", "client", "up", "--port", str(port), "--data", str(data), *arguments]
+
+
 class Up:
     """A running `up`, its output in a file."""
 
     def __init__(self, data: Path, port: int, *arguments: str) -> None:
         self.data, self.port, self.pilot = data, port, Pilot(f"http://127.0.0.1:{port}")
         self._said = data.with_name(f"{data.name}.{time.monotonic_ns()}.txt")
-        command = [sys.executable, "-m", "client", "up", "--port", str(port), "--data", str(data), *arguments]
+        command = up_command(data, port, *arguments)
         with open(self._said, "wb") as output:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
 
@@ -80,7 +85,7 @@ def fails(data: Path, port: int, *arguments: str) -> str:
     return started.said()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_everything_and_the_next_start_goes_on_with_the_data(tmp_path: Path, number: int) -> None:
     port = free_port()
     with up(tmp_path / "d", port, "--bots", "2", "--no-samples") as first:
@@ -128,6 +133,38 @@ def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         said = fails(tmp_path / "d", port)
     assert said.splitlines()[-1] == f"Error: port {port} is in use; choose another one with --port"
+
+
+@pytest.mark.parametrize("below", ["", "sub"], ids=["a device", "below a file"])
+def test_a_data_folder_that_cannot_be_one_is_said_in_one_line(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").touch()
+    data = tmp_path / "file" / below if below else Path("/dev/null")
+    said = subprocess.run(up_command(data, free_port()), cwd=ROOT, capture_output=True, text=True, timeout=UP_WITHIN_S)
+    assert said.returncode == 1
+    assert said.stderr.startswith(f"Error: {data}: ") and len(said.stderr.splitlines()) == 1
+
+
+def test_a_store_that_cannot_be_used_is_said_without_the_words_of_former_starts(tmp_path: Path) -> None:
+    with up(tmp_path / "d", free_port(), "--bots", "0", "--no-samples"):
+        pass
+    store = tmp_path / "d" / "pilotlight.db"
+    store.write_bytes(b"no database, but of some length" * 1000)
+    lines = fails(tmp_path / "d", free_port(), "--bots", "0", "--no-samples").splitlines()
+    assert "is damaged" in lines[-1] and "it was left as it is" in lines[-1]
+    assert lines[-2] == "Error: the server did not start:"
+    assert store.read_bytes().startswith(b"no database")
+
+
+def test_ctrl_c_at_the_very_beginning_leaves_no_traceback(tmp_path: Path) -> None:
+    for delay_s in (0.05, 0.1, 0.15, 0.2, 0.3):
+        command = up_command(tmp_path / "d", free_port(), "--bots", "0", "--no-samples")
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            time.sleep(delay_s)
+            process.send_signal(signal.SIGINT)
+            said, _ = process.communicate(timeout=UP_WITHIN_S)
+        assert "client" not in said or "Traceback" not in said, said
 
 
 def test_a_folder_in_use_is_said_and_left_alone(tmp_path: Path) -> None:
@@ -249,18 +286,20 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def script(checkout: Path, programs: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def script(
+    checkout: Path, programs: dict[str, str], *arguments: str, through: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs it where only these programs (as `sh` text) and some of the system's tools exist."""
     tools = checkout.parent / "bin"
     tools.mkdir(exist_ok=True)
-    for name in ("sh", "dirname", "cat", "cksum", "mkdir", "rm", "sleep", "tail", "tee"):
+    for name in ("sh", "dirname", "cat", "cksum", "mkdir", "readlink", "rm", "sleep", "tail", "tee"):
         found = shutil.which(name)
         if found and not (tools / name).exists():
             (tools / name).symlink_to(found)
     for name, text in programs.items():
         (tools / name).write_text(f"#!/bin/sh\n{text}\n")
         (tools / name).chmod(0o755)
-    command: Sequence[str] = [str(tools / "sh"), str(checkout / "pilot"), *arguments]
+    command: Sequence[str] = [str(tools / "sh"), str(through or checkout / "pilot"), *arguments]
     env = {"PATH": str(tools), "HOME": str(checkout)}
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=30)
 
@@ -283,6 +322,17 @@ def test_without_the_venv_module_one_line_says_what_to_install(checkout: Path) -
     done = script(checkout, {"python3": python, "apt-get": "exit 0"}, "up")
     assert done.returncode == 1
     assert done.stderr == "pilot: Python's venv module is missing; install it: sudo apt-get install python3-venv\n"
+
+
+def test_a_link_to_the_script_is_as_good_as_the_script(checkout: Path) -> None:
+    places = [checkout.parent / "b in" / "pilot", checkout.parent / "b in" / "again"]
+    places[0].parent.mkdir()
+    places[0].symlink_to(Path("..") / checkout.name / "pilot")
+    places[1].symlink_to(places[0])
+    for place in places:
+        done = script(checkout, {"python3": "exit 0"}, "up", through=place)
+        assert f"could not make {checkout.resolve()}/.pilot/venv" in done.stderr or "installing into" in done.stderr
+        assert f"{checkout.resolve()}/.pilot/venv" in done.stderr
 
 
 def test_requirements_that_cannot_be_installed_are_told_with_the_end_of_what_pip_said(checkout: Path) -> None:
