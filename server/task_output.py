@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 LARGEST_PACKET = 900_000
 LARGEST_WINDOW = 160 * 100 * 1024
 LARGEST_OUTPUT = 1 << 40
+MOST_KEPT = 100 * 1024 * 1024
+"""Bytes of a task's output that are kept; one that never stops talking must not fill the store."""
+LAST_WORDS = b"\n... the server keeps the first 100 MiB of a task's output, and no more\n"
 MOST_IN_TAIL = 256
 """Packets of which a tail may consist."""
 
 
 def packet(service: Service, task_id: str, offset: int, data: bytes) -> OutputPacket | None:
-    """The record of a packet at its offset; None for an empty one.
+    """The record of a packet at its offset; None for one that is empty, or beyond what is kept.
 
     Raises:
         InvalidArgument: a negative or absurd offset.
@@ -33,7 +36,9 @@ def packet(service: Service, task_id: str, offset: int, data: bytes) -> OutputPa
         )
     if len(data) > LARGEST_PACKET:
         raise errors.TooLarge(f"output: {len(data)} bytes; at most {LARGEST_PACKET} in one packet", field="output")
-    if not data:
+    if offset <= MOST_KEPT < offset + len(data):
+        data = data[: MOST_KEPT - offset] + LAST_WORDS
+    if not data or offset > MOST_KEPT:
         return None
     with service.store.context():
         keep = expiry(service.clock.now_s(), RETAIN_TASK_S)

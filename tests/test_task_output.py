@@ -51,6 +51,26 @@ def test_the_end_is_what_reading_all_of_it_ends_with(tmp_path: Path) -> None:
     world.close()
 
 
+def test_a_task_that_never_stops_talking_does_not_fill_the_store(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_output, "MOST_KEPT", 10)
+    for at in range(0, 40, 4):
+        task_output.write(service, TASK, at, b"abcd")
+        task_output.write(service, TASK, at, b"abcd")
+    assert task_output.read(service, TASK) == b"abcdabcdab" + task_output.LAST_WORDS
+
+
+def test_output_that_ends_where_no_more_is_kept_is_kept_whole(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_output, "MOST_KEPT", 8)
+    task_output.write(service, TASK, 0, b"abcdefgh")
+    assert task_output.read(service, TASK) == b"abcdefgh"
+    task_output.write(service, TASK, 8, b"i")
+    assert task_output.read(service, TASK) == b"abcdefgh" + task_output.LAST_WORDS
+
+
 def test_the_end_costs_what_it_holds_and_not_what_stands_before_it(service: Service) -> None:
     for number in range(40):
         task_output.write(service, TASK, number * 1000, b"x" * 1000)
@@ -68,6 +88,6 @@ def test_many_small_packets_give_a_shorter_end(service: Service) -> None:
 
 def test_a_packet_far_away_makes_no_room_for_what_lies_between(service: Service) -> None:
     task_output.write(service, TASK, 0, b"first")
-    task_output.write(service, TASK, task_output.LARGEST_OUTPUT, b"last")
+    task_output.write(service, TASK, task_output.MOST_KEPT - 4, b"last")
     offset, data = task_output.tail(service, TASK, 10)
-    assert (offset, data) == (task_output.LARGEST_OUTPUT - 6, b"\0" * 6 + b"last")
+    assert (offset, data) == (task_output.MOST_KEPT - 10, b"\0" * 6 + b"last")
