@@ -16,24 +16,18 @@ from server import errors, prewarm_spec
 from server.latest import Head
 from server.page_exchange import NEWS_AFTER_S
 from server.policy import model
-from server.pool_planner import PoolPlanner, present
+from server.pool_planner import PoolPlanner
 from server.records import Record, get_multi, key_of
 from server.records.bot import Bot
 from server.records.pool import PoolGate
 from server.records.task import TaskToRun
-from server.view_budget import RefreshBudget
-from server.view_entries import NEVER, BotEntry, SeenPoll, TaskEntry, bot_entry, task_entry, with_polls
+from server.seen_polls import NEVER, OVERDUE_S, Presence, SeenPoll, presence
+from server.view_entries import BotEntry, Standing, TaskEntry, bot_entry, task_entry
+from server.view_looks import OVERLAP_S, Looks
 
 if TYPE_CHECKING:
     from server.bot_session import Token
     from server.service import Service
-
-OVERLAP_S = 10.0
-"""Delta queries look back this far: `changed_s` is set before its commit (A1)."""
-FULL_EVERY_S = 600.0
-REFRESH_EVERY_S = 1.0
-LOOK_EVERY_S = 5.0
-"""The store is looked at this often though it says that nothing changed: so that its loss is noticed."""
 
 
 class FleetView:
@@ -42,7 +36,6 @@ class FleetView:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._lock = threading.RLock()
-        self._refreshing = threading.Lock()
         self._bots: dict[str, BotEntry] = {}
         self._by_pool: dict[str, set[str]] = {}
         self._tasks: dict[str, TaskEntry] = {}
@@ -51,26 +44,24 @@ class FleetView:
         self._specs: dict[str, prewarm_spec.LoadedSpec] = {}
         self._spec_changes = -1
         self._polls: dict[str, SeenPoll] = {}
-        self._refreshed_s = self._looked_s = float("-inf")
-        self._started_s = service.clock.now_s()
-        self._full_due_s = float("-inf")
-        self._delta_from_s = 0.0
-        self._data_version: int | None = None
         self._dirty: set[str] = set()
         self._planner = PoolPlanner(service, self)
         self._acted: dict[str, model.PoolPlan] = {}
         self._refusals: dict[str, tuple[float, model.Refused]] = {}
         self._unconfirmed: set[str] = set()
         self._switch = Head()
-        self._budget = RefreshBudget()
-        self.store_lost = False
-        """Whether the last look at the store failed."""
+        self._looks = Looks(service, self)
 
     # ---- reading
 
     def age_s(self) -> float:
         """Seconds since the last refresh; infinite before the first."""
-        return self._service.clock.now_s() - self._refreshed_s
+        return self._looks.age_s()
+
+    @property
+    def store_lost(self) -> bool:
+        """Whether the last look at the store failed."""
+        return self._looks.store_lost
 
     def bot(self, bot_id: str) -> BotEntry | None:
         """A bot, with what this process saw of its polls."""
@@ -81,7 +72,19 @@ class FleetView:
         with self._lock:
             ids = sorted(self._bots if pool is None else self._by_pool.get(pool, ()))
             entries = [self._bots[bot_id] for bot_id in ids]
-        return [replace(entry, policy=self._with_polls(entry.policy)) for entry in entries]
+        policies = [replace(entry.policy, **self.presence(entry.policy)._asdict()) for entry in entries]
+        return [replace(entry, policy=policy) for entry, policy in zip(entries, policies, strict=True)]
+
+    def recorded_bots(self, pool: str) -> list[model.Bot]:
+        """Bots of a pool, by id, as their records tell."""
+        with self._lock:
+            return [self._bots[bot_id].policy for bot_id in sorted(self._by_pool.get(pool, ()))]
+
+    def presence(self, bot: model.Bot) -> Presence:
+        """What is known of the bot's polls, here and elsewhere."""
+        elsewhere = SeenPoll(*self._service.pages.seen_elsewhere(bot.id), held=False)
+        here = self._polls.get(bot.id, NEVER)
+        return presence(bot, here, elsewhere, self._service.clock.now_s(), NEWS_AFTER_S)
 
     def pools(self) -> list[str]:
         """Every pool with bots, pending tasks, a gate or a spec."""
@@ -135,12 +138,12 @@ class FleetView:
         self._polls[bot_id] = SeenPoll(now_s, next_s, held)
         self._service.pages.seen(bot_id, now_s, next_s)
 
-    def is_here(self, entry: BotEntry) -> None:
-        """The bot polls at this moment: one that was no longer counted on, since it was long overdue, is again."""
+    def begins_poll(self, entry: BotEntry) -> None:
+        """The bot polls at this moment. One that was overdue here may have been counted as gone: plan with it again."""
         now_s = self._service.clock.now_s()
-        known = self._with_polls(entry.policy)
-        if known.alive and not present(known, now_s).alive:
-            self._polls[entry.policy.id] = SeenPoll(now_s, now_s, False)
+        was_overdue = self._polls.get(entry.policy.id, NEVER).next_s < now_s - OVERDUE_S
+        self.saw_poll(entry.policy.id, now_s, held=False)
+        if was_overdue:
             self._dirty.add(entry.pool)
 
     def saw_update(self, bot_id: str) -> None:
@@ -223,7 +226,7 @@ class FleetView:
             self._acted[pool] = plan
             return bool(plan.preempt or plan.useless)
 
-    # ---- refreshing
+    # ---- looking at the store
 
     def refresh(self, *, eager: bool = False, force: bool = False) -> bool:
         """Refreshes when it is time, nobody else is at it, and the budget of queries allows; True if it did.
@@ -234,59 +237,46 @@ class FleetView:
         Raises:
             StoreUnavailable: the store is gone; the view stays as it is and ages.
         """
-        service = self._service
-        now_s = service.clock.now_s()
-        due = force or abs(now_s - self._refreshed_s) >= REFRESH_EVERY_S  # a clock set back makes the view old too
-        if not due and not (eager and service.store.data_version() not in (None, self._data_version)):
-            return False
-        if not self._refreshing.acquire(blocking=force):
-            return False
-        try:
-            version = service.store.data_version()
-            if not force and self._is_current(version, now_s):
-                self._grow_no_older(now_s)
-                return True
-            if not force and not self._budget.take(service.clock.monotonic_s()):
-                return False
-            self._read(now_s)
-            self._data_version = version  # what was written since is for the next look
-            self.store_lost = False
-            return True
-        except errors.StoreUnavailable:
-            self.store_lost = True
-            raise
-        finally:
-            self._refreshing.release()
+        return self._looks.refresh(eager=eager, force=force)
+
+    def catch_up(self, pool: str) -> Standing | None:
+        """The pool with all that was committed before this call: what a bet rests on. None when that cannot be now.
+
+        Raises:
+            StoreUnavailable: the store is gone.
+        """
+        return self._planner.standing(pool) if self._looks.catch_up() else None
+
+    def standing(self, pool: str) -> Standing:
+        """The pool by what the view knows now, for work that is owed."""
+        return self._planner.standing(pool)
 
     def has_seen(self, version: int | None) -> bool:
         """Whether the view knows all that was written up to this data version of the store."""
-        return version == self._data_version
+        return self._looks.has_seen(version)
 
-    def _is_current(self, version: int | None, now_s: float) -> bool:
-        """Whether nobody changed the store since the last look. It is asked itself now and then: it may be gone."""
-        unchanged = version is not None and version == self._data_version and not self.store_lost
-        return unchanged and 0.0 <= now_s - self._looked_s < LOOK_EVERY_S and now_s < self._full_due_s
-
-    def _grow_no_older(self, now_s: float) -> None:
+    def time_passed(self) -> None:
+        """Idle times and the hysteresis move with the clock alone: every pool is to be planned anew."""
         with self._lock:
-            self._refreshed_s = now_s
-            # Idle times and the hysteresis move with the clock alone.
             self._dirty |= set(self.pools())
 
-    def _read(self, now_s: float) -> None:
+    def take_in(self, now_s: float, since_s: float | None) -> None:
+        """Reads what changed since then, or everything (None), and takes it in.
+
+        Raises:
+            StoreUnavailable: the store is gone.
+        """
         service = self._service
-        full = now_s >= self._full_due_s or now_s < self._refreshed_s
         with service.store.context():
             latest = service.config.refresh(service)
             gates = get_multi([key_of(PoolGate, pool) for pool in self.pools()])
             service.announced.refresh(self.pools())
             specs_changed = latest.spec_changes != self._spec_changes
             specs = prewarm_spec.load_all(service) if specs_changed else None
-            if full:
+            if since_s is None:
                 bots = Bot.query().fetch()
                 tasks = TaskToRun.query(TaskToRun.status == "pending").fetch()
             else:
-                since_s = self._delta_from_s - OVERLAP_S
                 bots = Bot.query(Bot.changed_s >= since_s).fetch()
                 tasks = TaskToRun.query(TaskToRun.changed_s >= since_s).fetch()
         with self._lock:
@@ -296,13 +286,10 @@ class FleetView:
                     self._gates[str(record.key.id())] = self._gate_state(record)
             if specs is not None:
                 self._specs, self._spec_changes = specs, latest.spec_changes
-                self._dirty |= set(self.pools())
             self.apply([*bots, *tasks])
-            if full:
+            if since_s is None:
                 self._forget_missing({record.key.id() for record in bots}, {record.key.id() for record in tasks}, now_s)
-                self._full_due_s = now_s + FULL_EVERY_S * service.rng.uniform(0.9, 1.1)
-            self._delta_from_s = self._looked_s = now_s
-            self._grow_no_older(now_s)
+            self.time_passed()
 
     def _forget_missing(self, bots: set, tasks: set, now_s: float) -> None:
         """After a full read: what the store no longer has leaves, unless it is younger than the read's uncertainty."""
@@ -329,9 +316,12 @@ class FleetView:
 
     # ---- planning
 
-    def plan(self, pool: str) -> model.PoolPlan:
-        """The pool's plan; made anew when something changed and the last one's cost allows."""
-        return self._planner.plan(pool)
+    def plan(self, pool: str, *, wait: bool = False) -> model.PoolPlan:
+        """The pool's plan; made anew when something changed and the last one's cost allows.
+
+        While another thread plans, the last plan is given, unless the caller would rather `wait`.
+        """
+        return self._planner.plan(pool, wait=wait)
 
     def pool_view(self, pool: str) -> model.PoolView:
         """All that the policy needs to know of the pool, now."""
@@ -360,11 +350,6 @@ class FleetView:
             held = [self._bots[bot_id].policy.held for bot_id in self._by_pool.get(pool, ())]
             busy = sum(1 for run in held if run is not None and run.purpose is model.Purpose.REAL)
             return busy + len(self._pending.get(pool, ()))
-
-    def _with_polls(self, bot: model.Bot) -> model.Bot:
-        elsewhere = SeenPoll(*self._service.pages.seen_elsewhere(bot.id), held=False)
-        here = self._polls.get(bot.id, NEVER)
-        return with_polls(bot, here, elsewhere, self._service.clock.now_s(), NEWS_AFTER_S)
 
 
 def refresh_quietly(view: FleetView, *, eager: bool = False) -> bool:

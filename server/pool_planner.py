@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from server import ledger
 from server.policy import growth, model
 from server.policy import plan as policy_plan
+from server.policy.fleet import why_unusable
+from server.seen_polls import with_presence
+from server.view_entries import Standing
 
 if TYPE_CHECKING:
     from server.fleet_view import FleetView
@@ -16,17 +19,6 @@ if TYPE_CHECKING:
 
 PLAN_CPU_SHARE = 0.1
 """A plan that took t seconds is not made anew for t / share seconds."""
-
-
-OVERDUE_S = 120.0
-"""A bot that is so late for the poll that it promised is not counted on; what other processes saw of it is up to a
-minute old. It is declared dead only after `death_timeout_s`."""
-
-
-def present(bot: model.Bot, now_s: float) -> model.Bot:
-    """The bot as the policy may count on it: one that is long overdue counts as gone until it polls."""
-    overdue = bot.held is None and 0.0 < bot.next_poll_s < now_s - OVERDUE_S and bot.last_seen_s < now_s - OVERDUE_S
-    return replace(bot, alive=False) if overdue else bot
 
 
 class PoolPlanner:
@@ -41,14 +33,20 @@ class PoolPlanner:
         self._sampled_s: dict[str, float] = {}
         self._growth: dict[str, growth.Growing] = {}
 
-    def plan(self, pool: str) -> model.PoolPlan:
-        """The pool's plan; made anew when something changed and the last one's cost allows."""
+    def plan(self, pool: str, *, wait: bool = False) -> model.PoolPlan:
+        """The pool's plan; made anew when something changed and the last one's cost allows.
+
+        While another thread plans, the last plan is given, unless the caller would rather `wait`.
+        """
         known = self._plans.get(pool)
-        if known is not None and (not self._view.is_dirty(pool) or not self._plan_due(pool)):
+        if known is not None and not self._is_wanted(pool):
             return known
-        if not self._planning.acquire(blocking=known is None):
+        if not self._planning.acquire(blocking=wait or known is None):
             return known if known is not None else model.PoolPlan(advice={})
         try:
+            made = self._plans.get(pool)
+            if made is not None and made is not known and not self._is_wanted(pool):
+                return made
             clock = self._service.clock
             began_s = clock.monotonic_s()
             self._view.take_dirty(pool)
@@ -60,27 +58,42 @@ class PoolPlanner:
         finally:
             self._planning.release()
 
-    def _plan_due(self, pool: str) -> bool:
+    def _is_wanted(self, pool: str) -> bool:
+        """Whether the pool changed since the last plan, and its cost allows another one."""
         at_s, cost_s = self._planned.get(pool, (float("-inf"), 0.0))
-        return self._service.clock.monotonic_s() - at_s >= cost_s / PLAN_CPU_SHARE
+        return self._view.is_dirty(pool) and self._service.clock.monotonic_s() - at_s >= cost_s / PLAN_CPU_SHARE
+
+    def standing(self, pool: str) -> Standing:
+        """The pool as the view knows it now."""
+        view, now_s = self._view, self._service.clock.now_s()
+        seen_at_s, epoch = now_s - view.age_s(), view.gate(pool).epoch
+        usable, idle = [], []
+        for bot in view.recorded_bots(pool):
+            known = view.presence(bot)
+            if why_unusable(bot) or (bot.held is None and known.is_overdue(now_s)):
+                continue
+            usable.append(bot)
+            if bot.held is None and bot.quiet_until_s <= now_s and not known.is_late(now_s):
+                idle.append(bot)
+        pending = tuple(entry.policy for entry in view.pending(pool))
+        return Standing(seen_at_s, epoch, tuple(usable), tuple(idle), pending, self._sampled(pool).p90)
 
     def pool_view(self, pool: str) -> model.PoolView:
         """All that the policy needs to know of the pool, now."""
         service, view, now_s = self._service, self._view, self._service.clock.now_s()
-        self._sample(pool)
         demand, generation_demand = service.pages.demand(pool, now_s, self._families(pool))
         demand = {family: self._with_costs(family, known) for family, known in demand.items()}
         return model.PoolView(
             pool=pool,
             now_s=now_s,
             view_age_s=view.age_s(),
-            bots=tuple(present(entry.policy, now_s) for entry in view.bots(pool)),
+            bots=tuple(with_presence(bot, view.presence(bot), now_s) for bot in view.recorded_bots(pool)),
             pending=tuple(entry.policy for entry in view.pending(pool)),
             specs=tuple(spec.policy for spec in view.specs().values() if spec.policy_pool == pool),
             demand=demand,
             generation_demand=generation_demand,
             thresholds=service.config.thresholds(pool),
-            gate=replace(view.gate(pool), growth_p90=self._growth[pool].p90),
+            gate=replace(view.gate(pool), growth_p90=self._sampled(pool).p90),
             announcements=service.announced.live(pool, now_s),
             config_revision=service.config.revision,
         )
@@ -93,15 +106,15 @@ class PoolPlanner:
         cold_s, warm_s = ledger.costs(spec.policy.cold_cost_s, spec.policy.warm_cost_s, known)
         return replace(known, cold_cost_s=cold_s, warm_cost_s=warm_s)
 
-    def _sample(self, pool: str) -> None:
-        """Counts the tasks in the system at even steps, for the reserve."""
+    def _sampled(self, pool: str) -> growth.Growing:
+        """The growth of the tasks in the system, counted at even steps, for the reserve."""
         now_s = self._service.clock.monotonic_s()
         growing = self._growth.setdefault(pool, growth.Growing())
         colds = [spec.policy.cold_cost_s for spec in self._view.specs().values() if spec.policy_pool == pool]
-        if now_s - self._sampled_s.get(pool, float("-inf")) < growth.step_s(max(colds, default=0.0)):
-            return
-        growing.add(self._view.tasks_in_system(pool))
-        self._sampled_s[pool] = now_s
+        if now_s - self._sampled_s.get(pool, float("-inf")) >= growth.step_s(max(colds, default=0.0)):
+            growing.add(self._view.tasks_in_system(pool))
+            self._sampled_s[pool] = now_s
+        return growing
 
     def _families(self, pool: str) -> list[str]:
         return [family for family, spec in self._view.specs().items() if spec.policy_pool == pool]

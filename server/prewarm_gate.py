@@ -2,7 +2,7 @@
 
 A background claim reads and writes the pool's one record in its own transaction and checks the gates again there,
 with the record's own count: processes that each saw the same spare bot hand it out once. Claims of real tasks do not
-touch it.
+touch it, so a bet counts the idle bots of a look at the store that began after its poll came.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from server import gate_recheck
 from server.policy import gates, model
 from server.records import RETAIN_TASK_S, expiry, get_multi, key_of
 from server.records.bot import Bot
@@ -21,13 +22,20 @@ from server.task_ids import new_task_id
 if TYPE_CHECKING:
     from server.bot_session import Token
     from server.config import PoolConfig
+    from server.gate_recheck import Asked
     from server.policy.model import HandOut, Preempt
     from server.prewarm_spec import LoadedSpec
     from server.service import Service
     from server.task_scheduler import Delivery
     from server.task_transition import Touched
+    from server.view_entries import Standing
 
 MOST_HAND_OUTS_KEPT = 200
+NOT_SEEN = model.Refused(
+    model.Gate.FRESH_VIEW,
+    "The view refused: bots may have left since the server last looked at the fleet, and it may not look again yet.",
+    "A poll in a second or two.",
+)
 COVERED = model.Refused(model.Gate.PENDING, "The task waits no more, or a run warms or is stopped for it already.")
 
 
@@ -104,98 +112,80 @@ def learn(gate: PoolGate | None, family: str, bot_id: str, failed: bool, config:
     gate.breakers = {**others, family: {"failures": failures, "bots": bots, "open_since_s": opened_s, "why": why}}
 
 
-def claim_background(service: Service, token: Token, pool: str, hand_out: HandOut, plan: model.PoolPlan) -> Delivery:
+def claim_background(
+    service: Service,
+    token: Token,
+    pool: str,
+    hand_out: HandOut,
+    plan: model.PoolPlan,
+    standing: Standing | None = None,
+) -> Delivery:
     """Creates a background task for the token's bot and claims it: at most 4 reads and 4 writes.
 
     A warm-up on demand for a task that a run left behind can serve hands that run over instead, and is refused.
+
+    Args:
+        service: this process.
+        token: of the bot's poll.
+        pool: the bot's.
+        hand_out: what the plan advises.
+        plan: with the state of the utilization gate.
+        standing: the pool as `FleetView.catch_up` gave it for this poll. What is owed needs none, a bet does.
 
     Raises:
         GateRefused: a gate refused with the record's own counts, the spec moved on, or the task is covered.
         SessionGone, HoldsRun, NotNow: as for a real claim.
     """
-    from server import switch, task_scheduler  # the scheduler's transitions use this module's entries
+    from server import task_scheduler  # its transitions use this module's entries
 
     spec = service.view.specs().get(hand_out.family)
     if spec is None or spec.policy.revision != hand_out.revision:
         raise GateRefused(model.Refused(model.Gate.NO_SPEC, f"{hand_out.family} has a newer revision."))
-    seen = service.view.pool_view(pool)
-    view_at_s = seen.now_s - seen.view_age_s
-
-    def step(touched: Touched) -> Delivery | None:
-        keys = [key_of(Bot, token.bot), key_of(PoolGate, pool), key_of(Spec, hand_out.family)]
-        keys += [key_of(TaskToRun, hand_out.for_task)] if hand_out.for_task else []
-        bot, gate, head, *waiting = get_multi(keys)
-        now_s = service.clock.now_s()
-        touched.bot = task_scheduler.usable_bot(bot, token, now_s)
-        if head is None or head.state != "active" or head.revision != hand_out.revision:
-            raise GateRefused(model.Refused(model.Gate.NO_SPEC, f"{hand_out.family} was changed, paused or retired."))
-        touched.gate = gate = gate or switch.new_gate(pool)
-        _recheck(gate, spec, hand_out, plan, seen, view_at_s, now_s)
-        if hand_out.for_task:
-            if not _may_cover(gate, hand_out.for_task, waiting[0], now_s):
-                raise GateRefused(COVERED)
-            if _adopt(touched, hand_out, service.view.is_pending, now_s):
-                return None
-        request, result = _records(service, spec, hand_out, pool, now_s)
-        touched.result = result
-        held = {
-            "family": hand_out.family,
-            "generation": hand_out.generation,
-            "slot": spec.policy.slot,
-            "for": hand_out.for_task,
-            "resumable": spec.policy.resumable,
-        }
-        n = task_scheduler.offer(service, touched, token, held, hand_out.text)
-        entry = {"task": request.task_id, "bot": token.bot, "n": n, "revision": hand_out.revision, "since_s": now_s}
-        entry |= {key: held[key] for key in ("family", "generation", "slot", "for")}
-        gate.entries = [*gate.entries, {**entry, "purpose": hand_out.purpose.value}]
-        gate.hand_outs_s = [*(t for t in gate.hand_outs_s if t > now_s - gates.WINDOW_S), now_s][-MOST_HAND_OUTS_KEPT:]
-        gate.open, gate.below_since_s = plan.gate_open, plan.below_since_s
-        touched.put(request, gate)
-        return task_scheduler.Delivery(request.task_id, n, request.slices[0], hand_out.purpose.value, bot.dimensions)
-
-    delivery = task_scheduler.run(service, step)
+    if standing is None and hand_out.purpose in gates.BETS:
+        raise GateRefused(NOT_SEEN)
+    thresholds, found = service.config.thresholds(pool), standing or service.view.standing(pool)
+    asked = gate_recheck.Asked(token.bot, pool, spec.policy, hand_out, plan, thresholds, found)
+    delivery = task_scheduler.run(service, lambda touched: _claim(service, touched, token, spec, asked))
     if delivery is None:
         raise GateRefused(COVERED)
     return delivery
 
 
-def _recheck(
-    gate: PoolGate,
-    spec: LoadedSpec,
-    hand_out: HandOut,
-    plan: model.PoolPlan,
-    seen: model.PoolView,
-    view_at_s: float,
-    now_s: float,
-) -> None:
-    """The gates again, counted with the record."""
-    usable = [bot for bot in seen.bots if bot.alive and not bot.quarantined and not bot.maintenance]
-    taken = {entry["bot"] for entry in gate.entries}
-    idle = [bot for bot in usable if bot.held is None and bot.quiet_until_s <= now_s and bot.id not in taken]
-    counts = gates.Counts(
-        usable=len(usable),
-        idle=len(idle),
-        running_all=len(gate.entries),
-        running_spec=sum(1 for entry in gate.entries if entry["family"] == hand_out.family),
-        utilization=plan.utilization,
-        gate_open=plan.gate_open,
-        below_since_s=plan.below_since_s,
-    )
-    state = model.GateState(
-        stopped=gate.stopped,
-        epoch=gate.epoch,
-        open=plan.gate_open,
-        below_since_s=plan.below_since_s,
-        preempted_s=gate.preempted_s,
-        recent_hand_outs_s=tuple(gate.hand_outs_s),
-        growth_p90=seen.gate.growth_p90,
-    )
-    refused = gates.recheck(
-        hand_out.purpose, spec.policy, seen.pool, seen.thresholds, state, counts, seen.gate.epoch, view_at_s, now_s
-    )
-    if refused is not None:
+def _claim(service: Service, touched: Touched, token: Token, spec: LoadedSpec, asked: Asked) -> Delivery | None:
+    """Within the transaction; None when a run of before serves instead."""
+    from server import switch, task_scheduler
+
+    hand_out = asked.hand_out
+    keys = [key_of(Bot, token.bot), key_of(PoolGate, asked.pool), key_of(Spec, hand_out.family)]
+    keys += [key_of(TaskToRun, hand_out.for_task)] if hand_out.for_task else []
+    bot, gate, head, *waiting = get_multi(keys)
+    now_s = service.clock.now_s()
+    touched.bot = task_scheduler.usable_bot(bot, token, now_s)
+    if head is None or head.state != "active" or head.revision != hand_out.revision:
+        raise GateRefused(model.Refused(model.Gate.NO_SPEC, f"{hand_out.family} was changed, paused or retired."))
+    touched.gate = gate = gate or switch.new_gate(asked.pool)
+    if refused := gate_recheck.refusal(gate, asked, now_s):
         raise GateRefused(refused)
+    if hand_out.for_task:
+        if not _may_cover(gate, hand_out.for_task, waiting[0], now_s):
+            raise GateRefused(COVERED)
+        if _adopt(touched, hand_out, service.view.is_pending, now_s):
+            return None
+    request, touched.result = _records(service, spec, hand_out, asked.pool, now_s)
+    run = {
+        "family": hand_out.family,
+        "generation": hand_out.generation,
+        "slot": spec.policy.slot,
+        "for": hand_out.for_task,
+    }
+    held = {**run, "resumable": spec.policy.resumable}
+    n = task_scheduler.offer(service, touched, token, held, hand_out.text)
+    entry = {"task": request.task_id, "bot": token.bot, "n": n, "revision": hand_out.revision, "since_s": now_s, **run}
+    gate.entries = [*gate.entries, {**entry, "purpose": hand_out.purpose.value}]
+    gate.hand_outs_s = [*(t for t in gate.hand_outs_s if t > now_s - gates.WINDOW_S), now_s][-MOST_HAND_OUTS_KEPT:]
+    gate.open, gate.below_since_s = asked.plan.gate_open, asked.plan.below_since_s
+    touched.put(request, gate)
+    return task_scheduler.Delivery(request.task_id, n, request.slices[0], hand_out.purpose.value, bot.dimensions)
 
 
 def _records(

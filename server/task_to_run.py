@@ -14,9 +14,10 @@ from server import errors, prewarm_gate, task_scheduler, task_stops
 from server.bot_session import Token
 from server.fleet_view import refresh_quietly
 from server.policy import cadence, model
+from server.policy.gates import BETS
 from server.policy.plan import claimable
 from server.task_scheduler import Delivery, HoldsRun, LostRace, NotNow
-from server.view_entries import BotEntry
+from server.view_entries import BotEntry, Standing
 
 if TYPE_CHECKING:
     from server.service import Service
@@ -44,6 +45,7 @@ def answer_poll(service: Service, token: Token, entry: BotEntry, hold_s: float) 
     Raises:
         SessionGone: another session owns the bot's id.
     """
+    service.view.begins_poll(entry)
     until_s = service.clock.monotonic_s() + min(hold_s, LONGEST_HOLD_S, service.config.pool(entry.pool).held_poll_s)
     holding = False
     try:
@@ -79,7 +81,6 @@ def _once(service: Service, token: Token, entry: BotEntry) -> Answer:
         if held is not None:
             return held
     service.view.free_for_poll(token)
-    service.view.is_here(entry)
     delivery, in_the_way = _choose(service, token, entry.pool)
     if delivery is None and (in_the_way or service.view.is_behind(token)):
         held = _held(service, token)
@@ -92,15 +93,25 @@ def _once(service: Service, token: Token, entry: BotEntry) -> Answer:
 
 
 def _choose(service: Service, token: Token, pool: str) -> tuple[Delivery | None, bool]:
-    """Claims what the plan advises; whether a run that the bot holds stood in the way."""
-    plan = service.view.plan(pool)
+    """Claims what the plan advises; whether a run that the bot holds stood in the way.
+
+    A bet rests on the pool as it is at this moment: bots that were idle at the last look may have left since.
+    """
+    plan, standing = service.view.plan(pool), None
+    if _is_bet(plan.advice.get(token.bot)):
+        standing = service.view.catch_up(pool)
+        plan = service.view.plan(pool, wait=True)
     act(service, pool, plan)
     try:
-        return _claim(service, token, pool, plan.advice.get(token.bot), plan), False
+        return _claim(service, token, pool, plan, standing), False
     except HoldsRun:
         return None, True
     except NotNow:
         return None, False
+
+
+def _is_bet(advice: model.Advice | None) -> bool:
+    return advice is not None and advice.background is not None and advice.background.purpose in BETS
 
 
 def _must_ask_store(entry: BotEntry, token: Token) -> bool:
@@ -119,8 +130,9 @@ def _held(service: Service, token: Token) -> Answer | None:
 
 
 def _claim(
-    service: Service, token: Token, pool: str, advice: model.Advice | None, plan: model.PoolPlan
+    service: Service, token: Token, pool: str, plan: model.PoolPlan, standing: Standing | None
 ) -> Delivery | None:
+    advice = plan.advice.get(token.bot)
     if advice is None:
         return None
     if not service.config.pool(pool).drained:
@@ -143,7 +155,7 @@ def _claim(
             service.count(pool, f"refused.{advice.refused.gate.value}")
         return None
     try:
-        delivery = prewarm_gate.claim_background(service, token, pool, advice.background, plan)
+        delivery = prewarm_gate.claim_background(service, token, pool, advice.background, plan, standing)
     except prewarm_gate.GateRefused as refusal:
         service.count(pool, f"refused.{refusal.refused.gate.value}")
         service.view.note_refusal(token.bot, refusal.refused)
@@ -174,9 +186,10 @@ def act(service: Service, pool: str, plan: model.PoolPlan) -> None:
 
 def _sleep(service: Service, token: Token, pool: str, advice: model.Advice | None) -> Answer:
     if service.view.store_lost or service.view.age_s() > STORE_GONE_AFTER_S:
-        return Answer(token, sleep_s=service.rng.uniform(5.0, 15.0))
-    thresholds = service.config.thresholds(pool)
-    planned_s = advice.sleep_s if advice is not None else thresholds.sleep_max_s / 4
-    sleep_s = cadence.bounded(cadence.jittered(planned_s, service.rng.random()), thresholds)
+        sleep_s = service.rng.uniform(5.0, 15.0)
+    else:
+        thresholds = service.config.thresholds(pool)
+        planned_s = advice.sleep_s if advice is not None else thresholds.sleep_max_s / 4
+        sleep_s = cadence.bounded(cadence.jittered(planned_s, service.rng.random()), thresholds)
     service.view.saw_poll(token.bot, service.clock.now_s() + sleep_s, held=False)
     return Answer(token, sleep_s=sleep_s)

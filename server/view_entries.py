@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from server import bot_warmth
@@ -42,45 +42,24 @@ class TaskEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class SeenPoll:
-    """The last poll of a bot that this process answered."""
+class Standing:
+    """A pool as background work finds it, for the gate's own check.
 
-    at_s: float
-    next_s: float
-    held: bool
-
-
-NEVER = SeenPoll(0.0, 0.0, False)
-UNKNOWN_PACE_S = 20.0
-"""How soon a bot polls of which no poll is known: the longest for which a poll is held."""
-PLAN_LASTS_S = 3.0
-"""A guess must hold until the plan that is made with it is made anew."""
-
-
-def with_polls(bot: model.Bot, here: SeenPoll, elsewhere: SeenPoll, now_s: float, news_after_s: float) -> model.Bot:
-    """The bot with what is known of its polls.
-
-    One that may poll other processes too, which tell of it late, is taken to go on polling as it did until they would
-    have told: else nobody would wait for a warm bot that another process saw last.
-
-    Args:
-        bot: as its record says.
-        here: its last poll at this process.
-        elsewhere: its last poll at any other, as far as is known.
-        now_s: the present.
-        news_after_s: how late other processes tell.
+    Attributes:
+        seen_at_s: when the view was current.
+        epoch: of the stop switch, as the view knows it.
+        usable: bots that are there and healthy.
+        idle: those of them that hold no run, are not kept quiet, and are not late for the poll that they promised.
+        pending: real tasks that wait.
+        growth_p90: of the tasks in the system, as in `model.GateState`.
     """
-    last = here if here.at_s >= elsewhere.at_s else elsewhere
-    last_seen_s = max(bot.last_seen_s, last.at_s)
-    due_s = max(last.next_s, bot.idle_since_s)  # who ended a run polls at once, whatever it was told before
-    pace_s = max(0.0, last.next_s - last.at_s) if last != NEVER else UNKNOWN_PACE_S
-    recent_s = now_s - pace_s - news_after_s
-    if due_s < now_s and last_seen_s >= recent_s and (here == NEVER or elsewhere.at_s >= recent_s):
-        due_s = now_s + max(pace_s, PLAN_LASTS_S)
-    is_elsewhere = here == NEVER or last is elsewhere
-    return replace(
-        bot, last_seen_s=last_seen_s, next_poll_s=due_s, held_poll=last.held, polls_elsewhere=is_elsewhere
-    )
+
+    seen_at_s: float
+    epoch: int
+    usable: tuple[model.Bot, ...]
+    idle: tuple[model.Bot, ...]
+    pending: tuple[model.PendingTask, ...]
+    growth_p90: float
 
 
 def bot_entry(record: Bot) -> BotEntry:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from server.fleet_view import REFRESH_EVERY_S, refresh_quietly
+from server.fleet_view import refresh_quietly
+from server.view_looks import REFRESH_EVERY_S
 
 if TYPE_CHECKING:
     from server.service import Service

@@ -63,6 +63,7 @@ class LifeWorld(server_world.World):
     def freeze(self, service: Service) -> None:
         """That process sees nothing of what others do from now on."""
         service.view.refresh = lambda **options: False  # type: ignore[method-assign]
+        service.view.catch_up = service.view.standing  # type: ignore[method-assign]
 
     def configure(self, **changes: Any) -> None:
         """Saves settings for every pool."""
@@ -253,7 +254,9 @@ def hand_out(
     """
     purpose = Purpose.ON_DEMAND if for_task else purpose
     wanted = HandOut(family, "r1", revision, purpose, for_task=for_task, text="It may be of use.")
-    return prewarm_gate.claim_background(service, token, POOL, wanted, PoolPlan(advice={}, gate_open=True))
+    plan = PoolPlan(advice={}, gate_open=True)
+    service.view.refresh(force=True)
+    return prewarm_gate.claim_background(service, token, POOL, wanted, plan, service.view.standing(POOL))
 
 
 def start(service: Service, run: Run) -> UpdateAnswer:

@@ -212,6 +212,30 @@ def test_a_thousand_polls_at_two_processes_cost_what_two_processes_cost(tmp_path
     fleet.close()
 
 
+def test_a_pool_that_bets_all_the_time_asks_the_store_no_more_often_than_others(tmp_path: Path) -> None:
+    """Each bet looks at the store first; each run is cancelled at once, so that there is always one to place."""
+    fleet = Fleet(tmp_path, 20, 0, 0)
+    fleet.prewarming(expected_per_h=100_000)
+    fleet.configure(hand_outs_per_min=600)
+    fleet.store.data_version = lambda: None  # type: ignore[method-assign]
+    polls, seconds = 300, 100.0
+    queries = dict.fromkeys(("p1", "p2"), 0)
+    for number in range(polls):
+        fleet.clock.advance(seconds / polls)
+        service, bot = fleet.services[number % 2], fleet.others[number // 2 % len(fleet.others)]
+        with fleet.store.ops.measure() as measured:
+            run = bot.poll(service).delivery
+            if run is not None:
+                fleet.cancel(run.task_id, service)
+            if number % 6 < 2:
+                service.carrier.tick()
+        queries[service.process_id] += measured.queries
+    assert max(queries.values()) / seconds <= 2.0 + BURST_REFRESHES * QUERIES_PER_REFRESH / seconds
+    bets = sum(len(bot.runs) for bot in fleet.others)
+    assert bets / seconds >= 1.2, "0.7 a second at each of two processes, less what sweeps ask for"
+    fleet.close()
+
+
 def test_each_of_a_thousand_idle_polls_costs_nothing_itself(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, 50, 40, 8)
     polls = 0

@@ -9,11 +9,11 @@ import pytest
 
 from server import errors, prewarm_spec, sweeps, switch, task_scheduler
 from server.access import LOCAL_USER
-from server.fleet_view import LOOK_EVERY_S
 from server.policy.model import Gate
 from server.prewarm_gate import GateRefused
 from server.records import key_of
 from server.view_budget import BURST_REFRESHES, QUERIES_PER_REFRESH, QUERIES_PER_S, RefreshBudget
+from server.view_looks import LOOK_EVERY_S
 from tests.life_world import FAMILY, POOL, LifeWorld, Machine, end, hand_out, keep_alive, start
 
 
@@ -116,7 +116,7 @@ def test_full_looks_of_processes_are_spread(world: LifeWorld) -> None:
     due = {world.process(f"q{number}").view for number in range(5)}
     for view in due:
         view.refresh(force=True)
-    assert len({view._full_due_s for view in due}) > 1
+    assert len({view._looks._full_due_s for view in due}) > 1
 
 
 def test_specs_and_switch_come_with_the_next_look(world: LifeWorld) -> None:
@@ -161,7 +161,7 @@ def test_while_the_store_is_lost_bots_sleep_for_a_while_and_keep_what_they_have(
     other = Machine(world, "bot2")
     other.handshake()
     world.clock.advance(LOOK_EVERY_S)
-    with mock.patch.object(world.p1.view, "_read", side_effect=errors.StoreUnavailable("gone")):
+    with mock.patch.object(world.p1.view, "take_in", side_effect=errors.StoreUnavailable("gone")):
         sleeps = [other.poll(world.p1).sleep_s for _ in range(20)]
         assert all(5 <= sleep_s <= 15 for sleep_s in sleeps)
         assert len(set(sleeps)) > 10
@@ -217,6 +217,14 @@ def test_after_a_jump_of_the_clock_tasks_are_run_as_before(world: LifeWorld, bot
     assert not start(world.p2, second).must_stop
     sweeps.lapse_claims(world.p1, world.beat())
     assert world.state(task) == "RUNNING"
+
+
+def test_a_bot_that_was_silent_for_minutes_is_given_work_by_its_first_poll(world: LifeWorld, bot: Machine) -> None:
+    bot.poll(world.p2)
+    world.clock.advance(400)
+    task = world.new_task()
+    world.p2.view.plan(POOL)  # the bot counts as gone
+    bot.takes(task, world.p2)
 
 
 # ---- it never says no

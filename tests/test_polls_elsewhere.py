@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.policy import model
-from server.view_entries import NEVER, SeenPoll, with_polls
+from server.seen_polls import NEVER, SeenPoll, presence, with_presence
 from tests.policy_world import bot
 from tests.server_world import World
 
@@ -19,7 +19,7 @@ LATE_S = 50.0
 def told(here: SeenPoll = NEVER, elsewhere: SeenPoll = NEVER, **fields: float) -> model.Bot:
     """A bot that has been idle for long, with these polls."""
     known = replace(bot("b1"), **{"idle_since_s": NOW_S - 1000.0, **fields})
-    return with_polls(known, here, elsewhere, NOW_S, LATE_S)
+    return with_presence(known, presence(known, here, elsewhere, NOW_S, LATE_S), NOW_S)
 
 
 def poll(ago_s: float, next_in_s: float, held: bool = False) -> SeenPoll:

@@ -157,7 +157,7 @@ def test_a_busy_pool_holds_bets_back_and_owes_its_clean_ups(world: LifeWorld) ->
     bot, other = fleet(world, 2)
     bet = HandOut(FAMILY, "r1", 1, Purpose.FORECAST, text="t")
     with pytest.raises(GateRefused) as caught:
-        prewarm_gate.claim_background(world.p1, bot.token, POOL, bet, SHUT)
+        prewarm_gate.claim_background(world.p1, bot.token, POOL, bet, SHUT, world.p1.view.catch_up(POOL))
     assert caught.value.refused.gate is Gate.UTILIZATION
     assert refusal(world, bot) is Gate.RESERVE
     owed = HandOut(FAMILY, "r1", 1, Purpose.CLEAN, text="t")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 
@@ -63,7 +64,10 @@ def test_a_view_from_before_the_last_preemption_gives_the_freed_bot_no_backgroun
     world.clock.advance(1)
     wanted = Preempt("bot1", run.delivery.n, run.task_id, task, "It waits.")
     assert task_stops.preempt(world.p1, wanted)
-    with pytest.raises(GateRefused, match="older than the pool's last preemption"):
+    with (
+        mock.patch.object(world.p2.view, "refresh"),
+        pytest.raises(GateRefused, match="older than the pool's last preemption"),
+    ):
         hand_out(world.p2, bot.token)
     world.clock.advance(1)
     world.fresh(world.p2)

@@ -10,6 +10,7 @@ import pytest
 from server import task_scheduler
 from server.prewarm_gate import GateRefused
 from server.task_scheduler import Delivery, HoldsRun, LostRace
+from tests import reserve_world
 from tests.app_engine.emulated_world import EmulatedWorld, at_once, world  # noqa: F401 -- the last is a fixture
 from tests.life_world import Machine, hand_out
 
@@ -49,6 +50,15 @@ def test_the_last_bot_above_the_reserve_is_handed_out_once(world: EmulatedWorld,
         world.fresh()
         assert world.entries() == []
     print(f"{ROUNDS} races for the last bot: {time.monotonic() - began_s:.1f} s")
+
+
+def test_bots_that_took_tasks_at_one_process_are_no_reserve_of_the_other(world: EmulatedWorld) -> None:  # noqa: F811
+    elsewhere, here = reserve_world.fleet(world)
+    spare = 1
+    reserve_world.take_real_tasks(world, elsewhere[: len(elsewhere + here) - reserve_world.RESERVE - spare])
+    for _ in range(2):
+        reserve_world.ask_at_once(world, here)
+        assert len(world.entries()) == spare
 
 
 def test_a_task_is_given_to_one_of_two_bots(world: EmulatedWorld, bots: list[Machine]) -> None:  # noqa: F811

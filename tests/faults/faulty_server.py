@@ -57,11 +57,11 @@ def freezes(refresh: Callable[..., bool]) -> Callable[..., bool]:
 def covers(claim: Callable[..., Any]) -> Callable[..., Any]:
     """The background claim, whose hand-out is said to be for a certain waiting task."""
 
-    def wrapped(service: Any, token: Any, pool: str, hand_out: model.HandOut, plan: Any) -> Any:
+    def wrapped(service: Any, token: Any, pool: str, hand_out: model.HandOut, *found: Any) -> Any:
         file = Path(os.environ[FOLDER]) / "cover"
         if file.exists():
             hand_out = replace(hand_out, purpose=model.Purpose.ON_DEMAND, for_task=file.read_text())
-        return claim(service, token, pool, hand_out, plan)
+        return claim(service, token, pool, hand_out, *found)
 
     return wrapped
 

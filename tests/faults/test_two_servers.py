@@ -48,6 +48,12 @@ class Racers:
         urls = [server.url for server in self.servers]
         return Crowd(urls, count, lines=self.lines, prefix=prefix, pool=pool).boot()
 
+    def side(self, which: int, count: int, pool: str) -> Crowd:
+        """Bots of one of the two alone."""
+        urls = [self.servers[which % len(self.servers)].url]
+        lines = [self.lines[which]] if self.lines else None
+        return Crowd(urls, count, lines=lines, prefix=f"{pool}-{which}-", pool=pool).boot()
+
     def look(self) -> None:
         """Has both look at the store, each asked to by a bot of another pool."""
         onlookers = self.crowd(2, "onlooker", pool="elsewhere")
@@ -142,6 +148,25 @@ def test_the_reserve_is_kept_though_every_process_sees_the_last_bots_above_it(ra
         assert all(run.purpose == "forecast" for run in got)
         crowd.finish(got)
         crowd.close()
+
+
+def test_bots_that_have_just_taken_tasks_at_one_process_are_no_reserve_of_the_other(racers: Racers) -> None:
+    api = racers.servers[0].api()
+    for number in range(2):
+        pool = f"left{number}"
+        api.post("/specs", spec(pool, pool=pool))
+        one, other = (racers.side(which, BOTS // 2, pool) for which in range(2))
+        racers.look()
+        for bot in one.bots:
+            api.new_task(task(pool=pool, id=bot.bot_id))
+        taken: list[Run] = []
+        wait_for(lambda taken=taken, one=one: taken.extend(one.runs()) or len(taken) == 4, 20.0, "each has its task")
+        assert {run.purpose for run in taken} == {""}, "each gets its own task, though it was a bet a moment ago"
+        for _ in range(3):
+            assert other.runs() == [], "six bots are the reserve, and four are idle"
+        one.finish(taken)
+        for crowd in (one, other):
+            crowd.close()
 
 
 def test_real_bots_of_two_processes_start_each_task_once(start_server: StartServer, start_bot: StartBot) -> None:
