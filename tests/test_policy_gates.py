@@ -139,42 +139,42 @@ SENTENCES: list[tuple[GateCheck, bool, str, str]] = [
         "The reserve refused: after this hand-out 0 idle bots that fit src would remain, the reserve is 1.",
         "One more idle bot, or reserve_share at most 0 % and reserve_min at most 0.",
     ),
-    (gates.shares_gate(SRC, 3, 1, 20, T, 0), True, "src 1 of 10, all specs 3 of 10 runs.", ""),
+    (gates.shares_gate(SRC, 3, 1, 20, T, 0), True, "3 of 10 background runs are on or planned, 1 of 10 of src.", ""),
     (
         gates.shares_gate(SRC, 10, 1, 20, T, 0),
         False,
-        "The share refused: 10 of 10 background runs are on in the pool.",
+        "The share refused: 10 of 10 background runs are on or planned.",
         "A background run that ends, or background_share at least 55 %.",
     ),
     (
         gates.shares_gate(SRC, 5, 5, 20, replace(T, spec_share=0.25), 0),
         False,
-        "The share refused: 5 of 5 runs of src are on.",
+        "The share refused: 5 of 5 runs of src are on or planned.",
         "A run of src that ends, or spec_share at least 30 %.",
     ),
     (
         gates.shares_gate(replace(SRC, max_running=2), 5, 2, 20, T, 0),
         False,
-        "The share refused: 2 of 2 runs of src are on.",
+        "The share refused: 2 of 2 runs of src are on or planned.",
         "A run of src that ends, or max_running at least 3.",
     ),
     (
         gates.shares_gate(SRC, 3, 1, 20, T, 60),
         False,
-        "The share refused: 60 hand-outs in the last minute, the limit is 60.",
+        "The share refused: 60 hand-outs of the last minute or planned, the limit is 60.",
         "A minute's wait, or hand_outs_per_min at least 61.",
     ),
     (
         gates.shares_gate(replace(SRC, max_running=1), 10, 5, 20, replace(T, spec_share=0.25), 60),
         False,
-        "The share refused: 10 of 10 background runs are on in the pool.",
+        "The share refused: 10 of 10 background runs are on or planned.",
         "A run of src that ends, or background_share at least 55 % and max_running at least 6 and spec_share at least "
         "30 %; and a minute's wait, or hand_outs_per_min at least 61.",
     ),
     (
         gates.shares_gate(SRC, 0, 0, 20, replace(T, background_share=0.0), 0),
         False,
-        "The share refused: 0 of 0 background runs are on in the pool.",
+        "The share refused: 0 of 0 background runs are on or planned.",
         "background_share at least 5 %.",
     ),
     (
@@ -243,7 +243,7 @@ SENTENCES: list[tuple[GateCheck, bool, str, str]] = [
     (
         gates.breaker_gate(SRC, gate(open_breakers={"src": "3 runs failed in a row on 2 bots"})),
         False,
-        "The circuit breaker refused: src is paused, 3 runs failed in a row on 2 bots.",
+        "The circuit breaker of src refused: 3 runs failed in a row on 2 bots.",
         "Repair src and resume it.",
     ),
     (gates.fresh_view_gate(0.8, T), True, "The server saw the fleet 0.8 s ago.", ""),

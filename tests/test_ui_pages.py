@@ -36,7 +36,7 @@ def test_a_lost_bot_makes_the_fleet_degraded_and_needs_somebody(pages):
     page = pages.get("/")
     assert page.html.h1.get_text().startswith("Degraded: 1 bot of 2 lost.")
     needs = page.html.find(id="needs").get_text()
-    assert "1 bot is quarantined" in needs
+    assert "1 bot in local is quarantined" in needs
     assert "disk full" in text(pages.get("/bots/b2"))
 
 
@@ -83,7 +83,7 @@ def test_a_bot_cannot_put_markup_or_an_end_of_script_on_the_page(pages):
         (lambda pages: None, "Healthy. Nothing was prewarmed yet."),
         (lambda pages: pages.breaks(), "Degraded: the circuit breaker of my-src is open. Nothing"),
         (lambda pages: pages.task(pool="empty"), "Degraded: empty has no bots. Nothing"),
-        (lambda pages: pages.bot("b01", quarantined="no disk"), "Healthy, but 1 bot is quarantined. Nothing"),
+        (lambda pages: pages.bot("b01", quarantined="no disk"), "Healthy, but 1 bot in local is quarantined. Nothing"),
     ],
 )
 def test_the_first_sentence_agrees_with_what_needs_somebody(pages, spoil, sentence):
@@ -246,7 +246,8 @@ def test_the_switch_stands_on_every_page_and_a_stop_is_told_on_every_page(pages)
     for address in ("/", "/tasks", "/bots", "/specs", "/config", "/nothing"):
         page = pages.get(address, status="*")
         assert "Prewarming is stopped" in page.html.find(id="switch").get_text()
-        assert "by local: disks are swapped" in page.html.find(class_="notice").get_text()
+        notice = page.html.find(class_="notice").get_text()
+        assert "Prewarming is stopped. local stopped it" in notice and ": disks are swapped." in notice
     pages.send("/", {"stopped": "false"}, "/switch", status=303)
     assert "disks are swapped" not in text(pages.get("/bots"))
 

@@ -28,11 +28,25 @@ def registered(pages):
 def test_an_open_breaker_is_told_in_sentences_and_ends_with_resume(registered):
     registered.breaks()
     said = text(registered.get("/specs/my-src"))
+    assert "Breaker open" in said and "Active" not in said
     assert "The circuit breaker is open: 3 runs in a row failed on 3 bots. It is not prewarmed until" in said
     assert registered.app.get("/api/v1/specs").json["specs"][0]["breaker"] == "3 runs in a row failed on 3 bots"
     resumed = registered.app.post_json("/api/v1/specs/my-src/resume", {})
     assert resumed.json["breaker"] == ""
-    assert "Breaker open" not in text(registered.get("/specs/my-src"))
+    said = text(registered.get("/specs/my-src"))
+    assert "Breaker open" not in said and "Active" in said
+
+
+def test_what_is_wrong_is_listed_in_the_order_of_the_form(pages):
+    page = pages.send("/specs/new", {**SPEC, "task.caches": "a", "family": "X", "cold_cost_s": "-1"}, status=400)
+    listed = [item.find("code").get_text() for item in page.html.find(id="problems").find_all("li")]
+    assert listed == ["family", "task.caches", "cold_cost_s"]
+
+
+def test_a_spec_whose_runs_all_failed_is_not_said_to_be_untried(registered):
+    registered.service.pages.count("local/my-src/failed", 2)
+    said = text(registered.get("/specs/my-src"))
+    assert "2 runs failed, none ended well." in said and "not prewarmed yet" not in said
 
 
 def spec(pages, family: str = "my-src"):

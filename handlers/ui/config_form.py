@@ -133,7 +133,8 @@ class ConfigForm:
 
     def problems(self) -> list[tuple[str, str, str]]:
         """Errors for the summary: where the link leads, the field, what is wrong."""
-        return [(f"f-{path}" if path in NAMES else "", path, text) for path, text in self.wrong.items()]
+        found = sorted(self.wrong.items(), key=lambda one: NAMES.index(one[0]) if one[0] in NAMES else -1)
+        return [(f"f-{path}" if path in NAMES else "", path, text) for path, text in found]
 
 
 def posted(form: Mapping[str, str]) -> dict[str, str]:

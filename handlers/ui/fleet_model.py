@@ -213,17 +213,17 @@ def _needs_of(visit: Visit, pool: Row) -> Iterable[Need]:
         yield Need("bad", f"The circuit breaker of {family} is open", text, "See the spec", f"/specs/{family}")
     if pool["quarantined"]:
         who = "It takes" if pool["quarantined"] == 1 else "They take"
-        text = f"{who} no work in {name} until the cause is gone."
+        text = f"{who} no work until the cause is gone."
         yield Need(
             "warn",
-            f"{count(pool['quarantined'], 'bot is', 'bots are')} quarantined",
+            f"{count(pool['quarantined'], f'bot in {name} is', f'bots in {name} are')} quarantined",
             text,
             "See the bots",
             f"{bots}&state=quarantined",
         )
     if pool["dead"]:
-        text = f"Not seen in {name} for longer than death_timeout_s, or signed off."
-        title = f"{count(pool['dead'], 'bot is', 'bots are')} gone"
+        text = "Not seen for longer than death_timeout_s, or signed off."
+        title = f"{count(pool['dead'], f'bot in {name} is', f'bots in {name} are')} gone"
         yield Need("warn", title, text, "See the bots", f"{bots}&state=dead")
     if pool["drained"] and pool["pending"]:
         waits = count(pool["pending"], f"task in {name} waits", f"tasks in {name} wait")

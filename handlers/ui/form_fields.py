@@ -150,7 +150,7 @@ def _list(text: str) -> list[Any]:
     try:
         return documents.load_yaml(f"list: {text.strip()}")["list"]
     except errors.InvalidArgument as error:
-        raise errors.InvalidArgument(f"must have an entry a line, or a list in brackets; {error.text}") from error
+        raise errors.InvalidArgument("must have an entry a line, or a whole list in brackets") from error
 
 
 def _mapping(text: str) -> dict[str, Any]:

@@ -105,7 +105,9 @@ class SpecForm:
     def problems(self) -> list[tuple[str, str, str]]:
         """Errors for the summary: where the link leads, the field, what is wrong."""
         placed = form_fields.placed_errors(self.wrong, [doc.path for doc in DOCS])
-        return [("f-" + path.replace(".", "-") if path else "", path, text) for path, text in placed.items()]
+        order = [doc.path for doc in DOCS]
+        found = sorted(placed.items(), key=lambda one: order.index(one[0]) if one[0] in order else -1)
+        return [("f-" + path.replace(".", "-") if path else "", path, text) for path, text in found]
 
 
 def texts_of(body: SpecBody) -> dict[str, str]:

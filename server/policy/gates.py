@@ -160,23 +160,23 @@ def shares_gate(
     closed: list[tuple[str, int, float]] = []
     changes, settings = [], []
     if running_all >= limit:
-        closed.append((f"{running_all} of {limit} background runs are on in the pool", running_all, limit))
+        closed.append((f"{running_all} of {limit} background runs are on or planned", running_all, limit))
         settings.append(f"background_share at least {_share_for(running_all + 1, usable)}")
     if spec is not None and running_spec >= own_limit:
-        closed.append((f"{running_spec} of {own_limit} runs {runs} are on", running_spec, own_limit))
+        closed.append((f"{running_spec} of {own_limit} runs {runs} are on or planned", running_spec, own_limit))
         settings += _own_settings(spec, running_spec, usable, thresholds)
     if settings:
         run = f"A run {runs} that ends, or " if running_spec >= own_limit else "A background run that ends, or "
         changes.append(f"{run if running_all else ''}{' and '.join(settings)}.")
     if recent_hand_outs >= (most := thresholds.hand_outs_per_min):
-        text = f"{count(recent_hand_outs, 'hand-out')} in the last minute, the limit is {most}"
+        text = f"{count(recent_hand_outs, 'hand-out')} of the last minute or planned, the limit is {most}"
         closed.append((text, recent_hand_outs, most))
         changes.append(f"A minute's wait, or hand_outs_per_min at least {recent_hand_outs + 1}.")
     if closed:
         text, runs_on, allowed = closed[0]
         return _refused(Gate.SHARES, f"The share refused: {text}.", all_of(changes), runs_on, allowed)
-    own = f"{spec.family} {running_spec} of {own_limit}, all" if spec is not None else "All"
-    text = f"{own} specs {running_all} of {count(limit, 'run')}."
+    text = f"{running_all} of {limit} background runs are on or planned"
+    text += f", {running_spec} of {own_limit} {runs}." if spec is not None else "."
     return GateCheck(Gate.SHARES, True, text, running_all, limit)
 
 
@@ -245,12 +245,8 @@ def breaker_gate(spec: Spec, gate: GateState) -> GateCheck:
     """Gate 7: the spec's circuit breaker is closed."""
     why = gate.open_breakers.get(spec.family)
     if why is not None:
-        why = why or "it failed too often in a row"
-        return _refused(
-            Gate.BREAKER,
-            f"The circuit breaker refused: {spec.family} is paused, {why}.",
-            f"Repair {spec.family} and resume it.",
-        )
+        text = f"The circuit breaker of {spec.family} refused: {why or 'its runs failed in a row'}."
+        return _refused(Gate.BREAKER, text, f"Repair {spec.family} and resume it.")
     return GateCheck(Gate.BREAKER, True, f"The breaker of {spec.family} is closed.")
 
 

@@ -37,6 +37,36 @@ def test_no_page_breaks_the_policy_fails_in_a_script_or_scrolls_sideways(page, s
         assert wide <= 0, f"{address} is {wide} px too wide at {width} px"
 
 
+def test_the_page_of_a_spec_with_long_hashes_and_revisions_does_not_scroll_sideways(page, site):
+    task = {"command": ["true"], "caches": [{"name": "hashed", "path": "src"}]}
+    body = {"family": "hashed", "pool": "hashed", "makes": {"named_cache": "hashed"}, "task": task}
+    for number in range(2):
+        given = {**body, "generation": f"{number}" * 40}
+        method, address = ("PUT", "/hashed") if number else ("POST", "")
+        site.send(method, f"/api/v1/specs{address}", given, **{"If-Match": '"1"'} if number else {})
+    page.set_viewport_size({"width": 390, "height": 900})
+    open_page(page, "/specs/hashed")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+
+
+COVERED = """() => {
+  const bar = document.querySelector('.savebar'), box = bar.getBoundingClientRect(), at = document.activeElement;
+  return bar.contains(at) ? 0 : Math.max(0, at.getBoundingClientRect().bottom - box.top);
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_field_that_has_the_focus_is_never_below_the_bar_with_the_save_button(page, site, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    open_page(page, "/config/pools/local")
+    page.locator("[name=mode]").focus()
+    fields = page.locator(".fld :is(input, select)").count()
+    for _ in range(fields - 1):
+        page.keyboard.press("Tab")
+        assert page.evaluate(COVERED) == 0, page.evaluate("document.activeElement.name")
+    assert page.evaluate("document.activeElement.name") == "max_pending"
+
+
 def test_the_map_is_drawn_and_a_square_leads_to_its_bot(page, site):
     site.bot("mapped", pool="mapped")
     open_page(page, "/")
