@@ -49,6 +49,19 @@ def test_a_spec_whose_runs_all_failed_is_not_said_to_be_untried(registered):
     assert "2 runs failed, none ended well." in said and "not prewarmed yet" not in said
 
 
+def test_a_revision_is_shown_as_it_was_written_without_defaults(registered):
+    registered.send("/specs/my-src/edit", {**SPEC, "generation": "r2", "base_revision": "1", "note": "new"}, status=303)
+    first = registered.get("/specs/my-src/revisions/1").html.find(class_="diff").get_text()
+    assert "family: my-src" in first and "env" not in first and "null" not in first
+    lines = registered.get("/specs/my-src/revisions/2").html.find(class_="diff").find_all(class_=["add", "del"])
+    assert [line.get_text()[1:] for line in lines] == ["generation: r1", "generation: r2"]
+
+
+def test_who_registers_a_spec_in_a_pool_in_shadow_mode_is_told_that_nothing_is_handed_out(pages):
+    page = pages.send("/specs/new", SPEC, status=303).follow()
+    assert "my-src is registered. local is in shadow mode, so nothing is handed out" in text(page)
+
+
 def spec(pages, family: str = "my-src"):
     return prewarm_spec.get_spec(pages.service, LOCAL_USER, family)
 

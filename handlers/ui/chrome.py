@@ -96,7 +96,7 @@ def _notice(service: Service, lost: str) -> dict[str, Any] | None:
         known = age_s if age_s < 1e9 else None
         return {"kind": "bad", "title": "The store does not answer.", "text": lost, "age_s": known}
     if service.alarm:
-        return {"kind": "bad", "title": "Many bots fell silent at once.", "text": service.alarm, "age_s": None}
+        return {"kind": "bad", "title": "Many bots fell silent at once.", "text": f"{service.alarm}.", "age_s": None}
     if service.config.problem:
         return {
             "kind": "warn",

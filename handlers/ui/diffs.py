@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from server import documents
@@ -11,12 +11,10 @@ from server import documents
 CONTEXT_LINES = 2
 
 
-def of(before: Mapping[str, Any], after: Mapping[str, Any], leave_out: Iterable[str] = ()) -> list[tuple[str, str]]:
+def of(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Lines as (mark, text): "+" new, "-" gone, " " as before, "@" where equal lines are left out."""
-    skipped = set(leave_out)
-    old, new = (_lines({key: value for key, value in body.items() if key not in skipped}) for body in (before, after))
     found: list[tuple[str, str]] = []
-    for line in list(difflib.unified_diff(old, new, lineterm="", n=CONTEXT_LINES))[2:]:
+    for line in list(difflib.unified_diff(_lines(before), _lines(after), lineterm="", n=CONTEXT_LINES))[2:]:
         if line.startswith("@@"):
             found.append(("@", "…"))
         else:

@@ -112,9 +112,7 @@ class SpecForm:
 
 def texts_of(body: SpecBody) -> dict[str, str]:
     """A spec as the form's texts; fields that have their default stay empty."""
-    plain = body.model_dump(mode="json", exclude_defaults=True)
-    plain.pop(NOTE, None)
-    return form_fields.texts_of(plain, DOCS)
+    return form_fields.texts_of(_plain(body), DOCS)
 
 
 def posted(form: Mapping[str, str]) -> dict[str, str]:
@@ -149,6 +147,18 @@ def _wrong(body: Mapping[str, Any], config: Callable[[str], PoolConfig]) -> Mapp
 
 def yaml_of(body: SpecBody) -> str:
     """A spec as the file that the API takes."""
+    return documents.dump_yaml(_plain(body))
+
+
+def said_in(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A saved revision as somebody wrote it, without defaults; as it is where this version cannot read it."""
+    try:
+        return _plain(spec_body.stored(saved)[0])
+    except errors.FieldErrors:
+        return saved
+
+
+def _plain(body: SpecBody) -> dict[str, Any]:
     plain = body.model_dump(mode="json", exclude_defaults=True)
     plain.pop(NOTE, None)
-    return documents.dump_yaml(plain)
+    return plain

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from handlers.ui import diffs, fleet_model, form_fields, recent_tasks
 from handlers.ui.chrome import refresh
-from handlers.ui.spec_form import NOTE, SpecForm, body_of, posted, texts_of, yaml_of
+from handlers.ui.spec_form import NOTE, SpecForm, body_of, posted, said_in, texts_of, yaml_of
 from handlers.ui.visit import Route, Visit
 from server import errors, prewarm_spec, spec_body
 from server.access import Permission
@@ -74,7 +74,11 @@ def create(visit: Visit) -> Response:
         return _form(visit, SpecForm(texts, wrong=error.errors, yaml=yaml), status=400)
     except errors.AlreadyExists as error:
         return _form(visit, SpecForm(texts, wrong={"family": error.text}, yaml=yaml), status=409)
-    flask.flash(f"{spec.family} is registered. Idle bots of {spec.pool} are prewarmed when the gates allow.")
+    mode = visit.service.config.thresholds(spec.pool).mode
+    then = f"Idle bots of {spec.pool} are prewarmed when the gates allow."
+    if mode != "live":
+        then = f"{spec.pool} is in {mode} mode, so nothing is handed out: its config can change that."
+    flask.flash(f"{spec.family} is registered. {then}")
     return flask.redirect(f"/specs/{spec.family}", 303)
 
 
@@ -166,13 +170,13 @@ def revision(visit: Visit, family: str, number: str) -> Response:
     saved = {one.revision: one for one in found}
     if wanted not in saved:
         raise errors.NotFound(f"{family} has no revision {wanted}")
-    before = saved.get(wanted - 1)
+    before = said_in(saved[wanted - 1].body) if wanted - 1 in saved else {}
     return visit.render(
         "revision.html",
         title=family,
         address=f"/specs/{family}",
         saved=saved[wanted],
-        diff=diffs.of(before.body if before else {}, saved[wanted].body, leave_out=(NOTE,)),
+        diff=diffs.of(before, said_in(saved[wanted].body)),
         restore=f"/specs/{family}/rollback" if 0 < wanted < spec.revision and spec.state != RETIRED else "",
         may_edit=visit.principal.may(Permission.SPEC_EDIT, spec.pool),
         base=spec.revision,
