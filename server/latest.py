@@ -1,4 +1,4 @@
-"""The head record: which revisions are the newest, and whether prewarming is stopped."""
+"""The head record: which revisions are the newest, whether prewarming is stopped, and whether many bots are silent."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Head:
     stopped_since_s: float = 0.0
     stopped_why: str = ""
     switch_epoch: int = 0
+    alarm: str = ""
 
 
 def record() -> Latest:
@@ -41,6 +42,7 @@ def head_of(latest: Latest) -> Head:
         stopped_since_s=latest.stopped_since_s,
         stopped_why=latest.stopped_why,
         switch_epoch=latest.switch_epoch,
+        alarm=latest.alarm,
     )
 
 

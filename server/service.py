@@ -47,8 +47,11 @@ class Service:
     wakeup: Wakeup = field(init=False)
     carrier: Carrier = field(init=False)
     started: Started = field(init=False)
-    alarm: str = field(init=False, default="")
-    """What a person should look at: many bots silent at once. "" when fine."""
+
+    @property
+    def alarm(self) -> str:
+        """What a person should look at: many bots silent at once, whichever process found it. "" when fine."""
+        return self.view.switch().alarm
 
     def publish(self, touched: Touched) -> None:
         """After a commit: this process's view takes in what was read or written, and held polls look again."""

@@ -59,9 +59,13 @@ def lease_s(period_s: float) -> float:
     return max(SHORTEST_LEASE_S, 2.5 * period_s)
 
 
-def gap_s(period_s: float) -> float:
-    """A longer pause between two heartbeats means that the service was down; 40 s for sweeps every few seconds."""
-    return lease_s(period_s) + max(SHORTEST_LEASE_S, period_s)
+def gap_s(period_s: float, bell_s: float = 0.0) -> float:
+    """A longer pause between two heartbeats means that the service was down.
+
+    Somebody may be killed who has the lease, and after its end the bell must come, which may come every `bell_s` only:
+    40 s for a sweep every few seconds, 110 s where nothing but cron is sure to ring for it.
+    """
+    return lease_s(period_s) + max(SHORTEST_LEASE_S, period_s, 1.5 * bell_s)
 
 
 @dataclass(slots=True)
@@ -69,6 +73,7 @@ class _State:
     """This process's side of one sweep; times are monotonic but for `last_s` and `up_since_s`."""
 
     name: str
+    wanted_s: float
     period_s: float
     function: SweepFunction
     next_s: float = 0.0
@@ -98,10 +103,13 @@ class SweepSchedule:
         """
         self._service = service
         self._is_gone = is_gone
-        self._states = {name: _State(name, max(period_s, at_least_s), function) for name, period_s, function in sweeps}
-        self.wanted_s = {name: period_s for name, period_s, _ in sweeps}
+        self._states = {
+            name: _State(name, wanted_s, max(wanted_s, at_least_s), function) for name, wanted_s, function in sweeps
+        }
+        self.wanted_s = {name: wanted_s for name, wanted_s, _ in sweeps}
         """Name → the period that the sweep asks for, in seconds."""
-        self._heart = min(self._states.values(), key=lambda state: state.period_s, default=None)
+        self._bell_s = at_least_s
+        self._heart = min(self._states.values(), key=lambda state: state.wanted_s, default=None)
         self._lock = threading.Lock()
 
     def run_due(self) -> float:
@@ -166,7 +174,7 @@ class SweepSchedule:
 
     def _have_lease(self, state: _State) -> bool:
         left_s = state.held_until_s - self._service.clock.monotonic_s()
-        renew_at_s = max(RENEW_AT * lease_s(state.period_s), 1.5 * state.period_s)
+        renew_at_s = max(RENEW_AT * lease_s(state.wanted_s), 1.5 * state.period_s)
         if left_s > renew_at_s and not self._clock_jumped(state):
             return True
         return self._take(state)
@@ -177,7 +185,7 @@ class SweepSchedule:
 
     def _take(self, state: _State) -> bool:
         clock, me = self._service.clock, self._service.process_id
-        now_s, length_s = clock.now_s(), lease_s(state.period_s)
+        now_s, length_s = clock.now_s(), lease_s(state.wanted_s)
         held = state.held_until_s > clock.monotonic_s()
         jumped = held and self._clock_jumped(state)
 
@@ -207,7 +215,7 @@ class SweepSchedule:
         if beats is None or jumped:
             return now_s
         pause_s = now_s - beats.payload.get("beat_s", 0.0)
-        alive = 0.0 <= pause_s <= gap_s(heart.period_s if heart else state.period_s)
+        alive = 0.0 <= pause_s <= gap_s((heart or state).wanted_s, self._bell_s)
         return beats.payload.get("up_since_s", now_s) if alive else now_s
 
     def _is_free(self, record: Job, now_s: float, length_s: float) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from server import announcement_sweep, errors, task_stops
+from server import announcement_sweep, errors, latest, task_stops
 from server.records.task import TaskResult, TaskToRun
 from server.sweep_schedule import Beat, Sweep
 
@@ -77,7 +77,21 @@ def declare_deaths(service: Service, beat: Beat) -> None:
             log.error("mass silence", pool=pool, silent=len(since_s), living=living[pool])
             continue
         _each(since_s, functools.partial(_declare_dead, service, since_s))
-    service.alarm = "; ".join(alarms)
+    raise_alarm(service, "; ".join(alarms))
+
+
+def raise_alarm(service: Service, text: str) -> None:
+    """Has every process show that many bots are silent, with its next look at the store; "" takes it back."""
+
+    def step() -> None:
+        head = latest.record()
+        if head.alarm != text:
+            head.alarm = text
+            head.put()
+
+    if service.alarm != text:
+        service.store.transaction(step)
+        service.note_change()
 
 
 def _declare_dead(service: Service, since_s: Mapping[str, float], bot_id: str) -> None:

@@ -266,9 +266,15 @@ def test_when_many_fall_silent_at_once_nobody_is_declared_dead_and_somebody_is_t
     sweeps.declare_deaths(world.p1, world.beat())
     assert world.p1.alarm == "5 of 8 bots of p fell silent at once; none was declared dead"
     assert all(world.bot(bot.bot_id).alive for bot in bots)
+    world.clock.advance(2)
+    world.p2.view.refresh()
+    assert world.p2.alarm == world.p1.alarm, "every process shows it, whoever swept"
     bots[3].poll()
     sweeps.declare_deaths(world.p1, world.beat())
     assert world.p1.alarm == ""
+    world.clock.advance(2)
+    world.p2.view.refresh()
+    assert world.p2.alarm == ""
     assert [world.bot(bot.bot_id).alive for bot in bots] == [True] * 4 + [False] * 4
 
 

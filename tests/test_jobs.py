@@ -10,6 +10,7 @@ import pytest
 from google.cloud import ndb
 
 from server import errors, jobs
+from server.assembly import CRON_PERIOD_S
 from server.records.job import Job
 from server.service import Service
 from server.sweep_schedule import Beat, SweepSchedule, gap_s, lease_s
@@ -259,6 +260,23 @@ def test_silence_counts_from_when_the_service_came_back_not_from_before(world: W
     SweepSchedule(world.process("new"), [("death", 30.0, swept), ("heart", 5.0, lambda service, beat: None)]).run_due()
     assert swept.by[-1] == "new"
     assert swept.beats[-1].up_since_s == back_s
+
+
+@pytest.mark.parametrize(("away_s", "is_new"), [(100.0, False), (115.0, True)])
+def test_where_cron_rings_once_a_minute_an_outage_of_two_minutes_starts_all_silence_anew(
+    world: World, away_s: float, is_new: bool
+) -> None:
+    swept = Swept()
+    sweeps = [("lapse", 5.0, lambda service, beat: None), ("death", 30.0, swept)]
+    schedule = SweepSchedule(world.process(), sweeps, at_least_s=CRON_PERIOD_S)
+    began_s = world.clock.now_s()
+    for _ in range(5):
+        schedule.run_now("lapse")
+        schedule.run_now("death")
+        world.clock.advance(CRON_PERIOD_S)
+    world.clock.advance(away_s - CRON_PERIOD_S)
+    schedule.run_now("death")
+    assert swept.beats[-1].up_since_s == (world.clock.now_s() if is_new else began_s)
 
 
 def test_a_quick_restart_does_not_make_the_service_look_new(world: World) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from server import errors, task_output
+from server import errors, sweeps, task_output
 from tests.ui_world import SPEC, Pages, text
 
 
@@ -42,7 +42,7 @@ def test_a_lost_bot_makes_the_fleet_degraded_and_needs_somebody(pages):
 
 def test_a_fleet_of_which_many_bots_fell_silent_is_not_called_healthy(pages):
     pages.bot()
-    pages.service.alarm = "9 of 10 bots fell silent at once; none was declared dead"
+    sweeps.raise_alarm(pages.service, "9 of 10 bots fell silent at once; none was declared dead")
     page = pages.get("/")
     assert page.html.h1.get_text().startswith("Degraded: many bots fell silent at once.")
     assert "9 of 10 bots" in page.html.find(class_="notice").get_text()

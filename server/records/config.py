@@ -8,7 +8,10 @@ from server.records import Flag, Int, Record, Seconds, Text
 
 
 class Latest(Record):
-    """Key: "latest". Revisions of what every process keeps in memory, and the stop switch; one point read a refresh."""
+    """Key: "latest". What every process must know soon; one point read a refresh.
+
+    Revisions of what it keeps in memory, the stop switch, the alarm.
+    """
 
     config_revision = Int()
     spec_changes = Int()
@@ -17,6 +20,8 @@ class Latest(Record):
     stopped_since_s = Seconds()
     stopped_why = Text()
     switch_epoch = Int()
+    alarm = Text()
+    """Which pools fell silent, by the last sweep for deaths; "" when none did."""
 
 
 class ConfigRevision(Record):
