@@ -85,13 +85,13 @@ def why(api: Api, as_json: bool, what: str) -> None:
     if as_json:
         show_json(answer)
         return
-    say(answer["sentence"])
+    say(tables.short(answer["sentence"]))
     if answer.get("would_change"):
-        say(f"Would change it: {answer['would_change']}")
+        say(f"Would change it: {tables.short(answer['would_change'])}")
     if answer.get("gates"):
         show(tables.of_gates(answer["gates"]), "")
     for value in answer.get("values") or []:
-        say(value.get("text", "") if isinstance(value, dict) else str(value))
+        say(tables.short(value["text"]))
 
 
 def _why(api: Api, what: str) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def of_gates(gates: Iterable[Mapping[str, Any]]) -> Sheet:
         sheet.add(
             str(gate.get("gate", "")),
             Cell("passed" if passed else "refused", GOOD if passed else BAD),
-            str(gate.get("text", "")),
+            short(str(gate.get("text", ""))),
         )
     return sheet
 

@@ -24,8 +24,6 @@ from server.view_entries import BotEntry
 if TYPE_CHECKING:
     from server.service import Service
 
-WORKING = ("idle", "quiet", "busy", "background")
-"""States of bots that can take work: a pool without any has no utilization."""
 LEDGER_COUNTS = ("prewarms", "used", "failed", "preempted", "background_s", "saved_s", "warm_starts", "cold_starts")
 MOST_AT_ONCE = 1000
 
@@ -83,7 +81,7 @@ def bot_report(service: Service, entry: BotEntry) -> dict[str, Any]:
 
 
 def pool_report(service: Service, pool: str, entries: list[BotEntry]) -> dict[str, Any]:
-    """One pool: counts, gates as they stand, and the stock of each family."""
+    """One pool: counts, gates as they stand, and the stock of each family; no utilization where no bot can work."""
     plan = service.view.plan(pool)
     now_s = service.clock.now_s()
     states = Counter(bot_status(entry.policy, now_s)[0] for entry in entries)
@@ -99,7 +97,7 @@ def pool_report(service: Service, pool: str, entries: list[BotEntry]) -> dict[st
         "quarantined": states["quarantined"],
         "maintenance": states["maintenance"],
         "pending": len(service.view.pending(pool)),
-        "utilization": plan.utilization if any(states[state] for state in WORKING) else None,
+        "utilization": next((check.value for check in plan.gates if check.gate is model.Gate.UTILIZATION), None),
         "reserve": plan.reserve,
         "gate_open": plan.gate_open,
         "gates": [gate_report(check) for check in plan.gates],

@@ -82,6 +82,11 @@ def test_a_pool_is_told_in_a_sentence_that_is_true_without_bots_too(changes: dic
     assert plain(tables.sentence_of_pool({**POOL, **changes})) == sentence
 
 
+def test_gates_are_told_without_the_tails_of_hashes() -> None:
+    sheet = tables.of_gates([{"gate": "value", "passed": False, "text": f"b1 already holds src@{HASH}."}])
+    assert sheet.rows[0][2] == "b1 already holds src@05240738e9."
+
+
 def test_a_background_task_is_told_with_its_generation_cut_short() -> None:
     task = swarming.TaskResultResponse(
         name=f"forecast: src@{HASH}", state=swarming.COMPLETED, tags=["purpose:forecast"]

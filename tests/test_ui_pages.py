@@ -111,6 +111,8 @@ def test_a_pool_without_bots_is_not_said_to_be_full(pages):
     assert "It has no bots." in text(pages.get("/config/pools/lab"))
     pools = {pool["pool"]: pool["utilization"] for pool in pages.app.get("/api/v1/fleet").json["pools"]}
     assert pools == {"lab": None, "local": 0.0}
+    pages.clock.advance(500)  # its bot is long overdue, and not declared dead yet
+    assert pages.app.get("/api/v1/fleet").json["pools"][1]["utilization"] is None
 
 
 def test_a_waiting_task_says_what_it_waits_for(pages):
