@@ -171,7 +171,7 @@ class PoolConfig(Document):
     )
     bot_backoff_s: Number = setting(
         600,
-        "a bot on which a spec failed is not prewarmed for it for this long",
+        "a bot on which a spec failed is not prewarmed for it for this long, unless the spec is resumed",
         low=0,
         high=86_400,
         unit="s",
