@@ -79,6 +79,7 @@ def handshake(service: Service, report: Report, session_id: str) -> Token:
 
 
 def _take_report(service: Service, bot: Bot, report: Report, now_s: float) -> None:
+    bot_warmth.on_report(bot, report, service.view.specs(), now_s)
     bot.dimensions = report.dimensions
     bot.pool = report.pool
     bot.state = {key: report.state[key] for key in KEPT_STATE if key in report.state}
@@ -90,7 +91,6 @@ def _take_report(service: Service, bot: Bot, report: Report, now_s: float) -> No
     bot.authenticated_as = report.authenticated_as
     bot.last_seen_s = now_s
     bot.expire_at = expiry(now_s, RETAIN_BOT_S)
-    bot_warmth.on_report(bot, report, service.view.specs(), now_s)
     bot.changed_s = newer(bot.changed_s, now_s)
 
 

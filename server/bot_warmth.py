@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from server import bot_evidence
 from server.policy import warmth, warmth_events
 from server.policy.model import Phase, Purpose, Slot, Wish
 from server.records import task
@@ -19,6 +20,7 @@ from server.records.bot import Bot
 from server.records.task import TaskResult
 
 if TYPE_CHECKING:
+    from server.bot_evidence import Shown
     from server.bot_report import Report
     from server.loaded_spec import LoadedSpec
 
@@ -138,46 +140,32 @@ def _background_ended(bot: Bot, result: TaskResult, outcome: str, now_s: float) 
 
 
 def on_report(bot: Bot, report: Report, specs: Specs, now_s: float) -> None:
-    """What the bot says that it holds: a state whose evidence is missing is gone, whatever once ran there."""
-    caches = report.caches()
+    """What the bot says that it holds: a state whose evidence is missing is gone, whatever once ran there.
+
+    Before the report is taken into the record: what the bot said the last time tells what is news.
+    """
     mine = [spec for spec in specs.values() if spec.policy_pool == report.pool]
-    evident = {spec.family: _evidence(spec, caches, report.dimensions) for spec in mine}
+    evident = {spec.family: bot_evidence.shown(spec, mine, report, bot.dimensions) for spec in mine}
     for name in {spec.policy.slot for spec in mine}:
-        here = [spec for spec in mine if spec.policy.slot == name]
+        here = [(spec, found) for spec in mine if spec.policy.slot == name and (found := evident[spec.family])]
         slot = slots_of(bot).get(name, Slot())
-        holder = next((spec for spec in here if spec.family == slot.family), None)
-        if holder is not None and evident[holder.family] is not None:
-            found = evident[holder.family]
-            generation = found if isinstance(found, str) else ""
-            _happens(bot, name, warmth_events.Reported(now_s, found is not False, holder.family, generation))
-            slot = slots_of(bot)[name]
-        if slot.phase in (Phase.UNKNOWN, Phase.COLD):
-            _report_empty(bot, name, here, evident, now_s)
+        for spec, found in here:
+            if spec.family == slot.family:
+                _shows(bot, name, spec, found, now_s)
+        if here and slots_of(bot).get(name, Slot()).phase in (Phase.UNKNOWN, Phase.COLD):
+            # A slot of which nothing is known may hold what its evidence shows.
+            _shows(bot, name, *next((one for one in here if one[1].present), here[0]), now_s)
 
 
-def _report_empty(bot: Bot, name: str, here: list[LoadedSpec], evident: Mapping[str, Any], now_s: float) -> None:
-    """A slot of which nothing is known may hold what its evidence shows; a cache does not tell the generation."""
-    if all(evident[spec.family] is None for spec in here):
-        return
-    for spec in here:
-        found = evident[spec.family]
-        if found is True or isinstance(found, str):
-            _happens(
-                bot, name, warmth_events.Reported(now_s, True, spec.family, found if isinstance(found, str) else "")
-            )
-            return
-    _happens(bot, name, warmth_events.Reported(now_s, False))
-
-
-def _evidence(spec: LoadedSpec, caches: Mapping[str, int], dimensions: Mapping[str, list[str]]) -> bool | str | None:
-    """What the report says of a spec's state: its generation, True (there, untold which), False, None (no word)."""
-    makes = spec.body.makes
-    if makes.named_cache:
-        return makes.named_cache in caches
-    if makes.dimension:
-        key, _, value = makes.dimension.partition(":")
-        return spec.generation if value in dimensions.get(key, ()) else False
-    return None
+def _shows(bot: Bot, name: str, spec: LoadedSpec, found: Shown, now_s: float) -> None:
+    before = slots_of(bot).get(name, Slot())
+    family = spec.family if found.present else ""
+    _happens(bot, name, warmth_events.Reported(now_s, found.present, family, found.generation))
+    after = slots_of(bot).get(name, Slot())
+    is_other = found.present and found.generation not in ("", spec.generation)
+    if is_other and not found.is_news and after != before:
+        # It was there before anybody looked, so it is not first seen now.
+        bot.slots = {**bot.slots, name: {**bot.slots[name], "since_s": min(now_s, spec.policy.registered_s)}}
 
 
 def on_restart(bot: Bot, specs: Specs, now_s: float) -> None:
