@@ -98,7 +98,7 @@ def loaded(head: Spec, revision: SpecRevision | None) -> LoadedSpec:
 
 
 def to_policy(head: Spec, body: SpecBody) -> PolicySpec:
-    """What the policy sees of a spec; inactive while paused or retired."""
+    """What the policy sees of a spec: inactive while paused or retired; of a retired one nothing is expected any more."""
     return PolicySpec(
         family=body.family,
         generation=body.generation,
@@ -112,7 +112,7 @@ def to_policy(head: Spec, body: SpecBody) -> PolicySpec:
         warm_cost_s=body.warm_cost_s,
         run_s=body.run_s,
         fresh_for_s=body.fresh_for_s,
-        expected_per_h=body.expected_per_h,
+        expected_per_h=body.expected_per_h if head.state != RETIRED else 0.0,
         resumable=body.resumable,
         max_running=body.max_running,
         run_cost_s=body.run_cost_s,

@@ -94,6 +94,22 @@ def test_a_pool_in_shadow_mode_decides_and_hands_out_nothing(world: LifeWorld) -
     assert advice.refused.text == "shadow: would have warmed bot1 for src@r1."
 
 
+@pytest.mark.parametrize("change", [None, "pause", "retire"])
+def test_a_bot_that_is_warm_for_a_retired_spec_is_free_for_others(world: LifeWorld, change: str | None) -> None:
+    """What the operator expected of a spec is no longer there to be lost; that of a paused one is."""
+    world.prewarming("old", expected_per_h=100)
+    bot = fleet(world, 1)[0]
+    run = bot.warms(family="old")
+    start(world.p1, run)
+    end(world.p1, run)
+    if change is not None:
+        getattr(prewarm_spec, change)(world.p1, LOCAL_USER, "old")
+    world.prewarming("new", expected_per_h=100)
+    world.clock.advance(1)
+    given = bot.poll().delivery
+    assert (given is not None) == (change == "retire")
+
+
 # ---- what holds it back, counted with the record
 
 
