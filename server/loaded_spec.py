@@ -98,7 +98,7 @@ def loaded(head: Spec, revision: SpecRevision | None) -> LoadedSpec:
 
 
 def to_policy(head: Spec, body: SpecBody) -> PolicySpec:
-    """What the policy sees of a spec: inactive while paused or retired; of a retired one nothing is expected any more."""
+    """What the policy sees of a spec: inactive while paused or retired. Of a retired one nothing is expected."""
     return PolicySpec(
         family=body.family,
         generation=body.generation,
