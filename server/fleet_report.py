@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LEDGER_COUNTS = ("prewarms", "used", "failed", "preempted", "background_s", "saved_s", "warm_starts", "cold_starts")
 MOST_AT_ONCE = 1000
+REFUSAL_TOLD_S = 60.0
+"""For so long a bot with nothing planned is told what a gate refused it within a claim."""
 
 
 def fleet(service: Service, pool: str | None = None) -> dict[str, Any]:
@@ -169,11 +171,9 @@ def why_bot(service: Service, bot_id: str) -> dict[str, Any]:
     entry = next((one for one in service.view.bots() if one.policy.id == bot_id), None)
     if entry is None:
         raise errors.UnknownBot(f"no bot {bot_id}", field="bot_id")
-    pool = entry.pool
-    advice = service.view.plan(pool).advice.get(bot_id)
     answer: dict[str, Any] = {
         "bot": bot_report(service, entry),
-        "pool": pool,
+        "pool": entry.pool,
         "config_revision": service.config.revision,
         "view_age_s": service.view.age_s(),
         "verdict": "",
@@ -182,36 +182,35 @@ def why_bot(service: Service, bot_id: str) -> dict[str, Any]:
         "gates": [],
         "values": [],
     }
-    if entry.policy.held is not None:
-        held = entry.policy.held
-        return answer | {
-            "verdict": "holds a run",
-            "sentence": f"{bot_id} {bot_status(entry.policy, 0.0)[1]} ({held.task_id}).",
-        }
+    return answer | _why_this_run(service, entry)
+
+
+def _why_this_run(service: Service, entry: BotEntry) -> dict[str, Any]:
+    """What the bot holds, else what the plan advises it, else what refused it."""
+    held, bot_id = entry.policy.held, entry.policy.id
+    if held is not None:
+        sentence = f"{bot_id} {bot_status(entry.policy, 0.0)[1]} ({held.task_id})."
+        return {"verdict": "holds a run", "sentence": sentence}
+    advice = service.view.plan(entry.pool).advice.get(bot_id)
     if advice is None:
-        return answer | {
-            "verdict": "unknown",
-            "sentence": f"{bot_id} is not in the plan yet; it is made anew within a second.",
-        }
+        return {"verdict": "unknown", "sentence": f"{bot_id} is not in the plan yet; it is made anew within a second."}
     if advice.tasks:
-        return answer | {
-            "verdict": "real task",
-            "sentence": f"{bot_id} gets task {advice.tasks[0]} when it polls. {advice.why_task}".strip(),
-        }
+        sentence = f"{bot_id} gets task {advice.tasks[0]} when it polls. {advice.why_task}".strip()
+        return {"verdict": "real task", "sentence": sentence}
     if advice.background is not None:
         out = advice.background
-        return answer | {
+        return {
             "verdict": "hand-out",
             "sentence": f"{bot_id} gets a background task when it polls: {out.text}",
             "values": [asdict(out.value)] if out.value else [],
         }
-    refused = advice.refused
     late = service.view.refusal(bot_id)
-    if late is not None and service.clock.now_s() - late[0] < 60.0 and refused is None:
+    refused = advice.refused
+    if late is not None and service.clock.now_s() - late[0] < REFUSAL_TOLD_S and refused is None:
         refused = late[1]
     if refused is None:
-        return answer | {"verdict": "idle", "sentence": f"{bot_id} is idle, and nothing is planned for it."}
-    return answer | {
+        return {"verdict": "idle", "sentence": f"{bot_id} is idle, and nothing is planned for it."}
+    return {
         "verdict": "refused",
         "gate": refused.gate.value,
         "sentence": refused.text,
