@@ -12,6 +12,7 @@ import click
 from client.api import Api, quoted
 from client.options import api_options
 from client.screen import ACCENT, BAD, DIM, GOOD, Cell, Sheet, note, say, show, show_json
+from client.tables import short
 from client.words import ago, duration, share
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -206,7 +207,7 @@ def _state(text: str) -> dict[str, str]:
 
 
 def _state_of(row: Mapping[str, Any]) -> str:
-    return f"{row['family']}@{row['generation']}" if row["generation"] else str(row["family"])
+    return f"{row['family']}@{short(row['generation'])}" if row["generation"] else str(row["family"])
 
 
 def _tell(answer: Mapping[str, Any]) -> None:

@@ -74,28 +74,66 @@ class Expected(Document):
     pool: PoolName = setting(..., "pool of the tasks")
     family: Family = setting(..., "family of the state that they want")
     generation: Annotated[str, AfterValidator(_generation)] = setting(
-        "", "its generation, known or not; empty: any serves"
+        "", "its generation, known or not; empty: any serves", rule="as in specs"
     )
-    count: Whole = setting(1, "how many tasks", low=1, high=MOST_COUNT, unit="tasks")
+    count: Whole = setting(
+        1,
+        "how many tasks",
+        low=1,
+        high=MOST_COUNT,
+        unit="tasks",
+        too_low="the last of them start cold",
+        too_high="bots are warmed for nobody, and the source is believed less",
+    )
     for_s: Number = setting(
         GRACE_S,
         "for how long after that time they may come; what has not come by then lapses",
         low=SHORTEST_S,
         high=LONGEST_S,
         unit="s",
+        too_low="tasks that come late find it lapsed",
+        too_high="bots are kept warm for what will not come any more",
     )
-    confidence: Number = setting(CONFIDENCE, "how sure it is, as a probability", low=0.05, high=1)
+    confidence: Number = setting(
+        CONFIDENCE,
+        "how sure it is, as a probability",
+        low=0.05,
+        high=1,
+        too_low="nothing is warmed for it",
+        too_high="the source is believed less once it turns out",
+    )
 
 
 class Announce(Expected):
     """An announcement as a caller sends it."""
 
-    in_s: Number | None = setting(None, "from now on, when the first task is due", low=0, high=FURTHEST_S, unit="s")
-    from_s: Number | None = setting(None, "the same as a time, in seconds since 1970", low=0, unit="s")
-    source: Annotated[str, AfterValidator(_source)] = setting(
-        "", "which of the caller's sources says so; each is scored for itself"
+    in_s: Number | None = setting(
+        None,
+        "from now on, when the first task is due",
+        low=0,
+        high=FURTHEST_S,
+        unit="s",
+        rule="this or `from_s`",
+        too_low="there is no time left to warm a bot",
+        too_high="tasks come before it counts for them",
     )
-    request_id: str = Field("", max_length=128, description="the same call again, with the same id, announces once")
+    from_s: Number | None = setting(
+        None,
+        "the same as a time, in seconds since 1970",
+        low=0,
+        unit="s",
+        rule="this or `in_s`; at most 60 s ago",
+        too_low="as for `in_s`",
+        too_high="as for `in_s`",
+    )
+    source: Annotated[str, AfterValidator(_source)] = setting(
+        "", "which of the caller's sources says so; each is scored for itself", rule="at most 64 characters"
+    )
+    request_id: Annotated[str, Field(max_length=128)] = setting(
+        "",
+        "the same caller's call with the same id announces once, as long as the entry is listed",
+        rule="at most 128 characters",
+    )
 
     @model_validator(mode="after")
     def _one_time(self) -> Announce:
@@ -107,12 +145,18 @@ class Announce(Expected):
 class NewSchedule(Expected):
     """What comes every week at the same times."""
 
-    name: Annotated[str, AfterValidator(_name)] = setting(..., "name of the schedule within its pool")
-    days: list[Day] = Field(list(DAYS), min_length=1, description="days of the week")
-    at: list[Annotated[str, AfterValidator(_time)]] = Field(
-        min_length=1, max_length=MOST_TIMES, description="times of day, such as 02:30"
+    name: Annotated[str, AfterValidator(_name)] = setting(
+        ..., "name of the schedule within its pool", rule="a-z, 0-9, '_' or '-', at most 40"
     )
-    time_zone: Annotated[str, AfterValidator(_zone)] = setting("UTC", "where these are the days and times")
+    days: Annotated[list[Day], Field(min_length=1)] = setting(
+        list(DAYS), "days of the week", rule="`mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`"
+    )
+    at: Annotated[list[Annotated[str, AfterValidator(_time)]], Field(min_length=1, max_length=MOST_TIMES)] = setting(
+        ..., "times of day", rule=f"such as 02:30; 1 to {MOST_TIMES} of them"
+    )
+    time_zone: Annotated[str, AfterValidator(_zone)] = setting(
+        "UTC", "where these are the days and times", rule="such as `Europe/Berlin`"
+    )
 
     @field_validator("days", "at")
     @classmethod

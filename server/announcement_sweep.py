@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-PERIOD_S = 20.0
+PERIOD_S = 30.0
 MOST_WRITES = 4
 """Pools' records that one sweep writes at most, so that many pools cost no more than a few; the others come next."""
 KEPT_EVERY_S = 300.0

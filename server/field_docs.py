@@ -1,6 +1,6 @@
 """What people must know of each field, from the models themselves: for the forms of the pages and the tables in docs/.
 
-`python -m server.field_docs docs/config.md docs/spec.md` writes the tables anew between their marks.
+`python -m server.field_docs docs/config.md docs/spec.md docs/announcements.md` writes them anew between their marks.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from server.announce_body import Announce, NewSchedule
 from server.pool_config import PoolConfig
 from server.spec_body import SpecBody
 
@@ -125,7 +126,12 @@ def _number(value: float) -> str:
     return f"{value:,.12g}"
 
 
-TABLES: dict[str, type[BaseModel]] = {"PoolConfig": PoolConfig, "SpecBody": SpecBody}
+TABLES: dict[str, type[BaseModel]] = {
+    "PoolConfig": PoolConfig,
+    "SpecBody": SpecBody,
+    "Announce": Announce,
+    "NewSchedule": NewSchedule,
+}
 
 
 def renewed(text: str) -> str:

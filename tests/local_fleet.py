@@ -50,7 +50,7 @@ class Pilot:
     def _words(self, arguments: tuple[str, ...]) -> list[str]:
         """`--server` goes behind the name of the command, or of the one within a group."""
         words = list(arguments)
-        nested = words[0] in ("specs", "config") and len(words) > 1 and not words[1].startswith("-")
+        nested = words[0] in ("specs", "config", "announced") and len(words) > 1 and not words[1].startswith("-")
         at = 2 if nested else 1
         return [*words[:at], "--server", self.url, *words[at:]]
 

@@ -16,6 +16,7 @@ from server.access import CLIENT, LOCAL_USER, OPERATOR, Principal
 from server.announce_body import Announce, NewSchedule
 from server.announce_schedule import Schedule
 from server.announced import Outcome, Said
+from server.announcement_sweep import PERIOD_S
 from server.policy.announce import Entry
 from server.policy.model import Announcement
 from server.records.announcement import PoolAnnouncements, PoolFollowers
@@ -80,8 +81,8 @@ def sweep(world: LifeWorld, *services: Service, seconds: float = 0.0) -> None:
             schedules.setdefault(service.process_id, SweepSchedule(service, only)).run_due()
         if passed >= seconds:
             return
-        world.clock.advance(20.0)
-        passed += 20.0
+        world.clock.advance(PERIOD_S)
+        passed += PERIOD_S
 
 
 def record(world: LifeWorld) -> PoolAnnouncements:
@@ -422,12 +423,11 @@ def test_what_was_withdrawn_in_time_is_no_mistake(world: LifeWorld) -> None:
 
 
 def learn(world: LifeWorld, service: Service | None = None) -> None:
-    """What the sweep does, at a process that has had it all along."""
+    """What the sweep does, at whichever process has it."""
     service, now_s = service or world.p1, world.clock.now_s()
     service.view.refresh(force=True)
-    last = world.__dict__.setdefault("swept_s", {})
-    service.announced.learning.sweep(Beat(now_s, last.get(service.process_id, 0.0), now_s - 86_400.0))
-    last[service.process_id] = now_s
+    service.announced.learning.sweep(Beat(now_s, world.__dict__.get("swept_s", 0.0), now_s - 86_400.0))
+    world.__dict__["swept_s"] = now_s
 
 
 def build_and_tests(world: LifeWorld, times: int, tests: int = 6) -> None:
@@ -495,6 +495,39 @@ def test_what_somebody_else_announces_is_not_announced_once_more(learner: LifeWo
     world.clock.advance(10.0)
     learn(world)
     assert live(world, world.p1) == [("user:mira", 6)]
+
+
+def test_the_process_that_sweeps_goes_on_learning_while_it_renews_its_lease(learner: LifeWorld) -> None:
+    sweep(learner)
+    task(learner, learner.p1, "build")
+    learner.clock.advance(PERIOD_S)
+    sweep(learner)
+    known = learner.p1.announced.learning._pupils[POOL]
+    sweep(learner, seconds=300.0)
+    assert learner.p1.announced.learning._pupils[POOL] is known
+
+
+def test_two_processes_that_sweep_in_turn_learn_as_one(learner: LifeWorld) -> None:
+    """As where no process is promised to live on: each sweep may be another's, from what was written down last."""
+    world = learner
+    for _ in range(9):
+        task(world, world.p1, "build")
+        world.clock.advance(540.0)
+        learn(world, world.p1)
+        for number in range(6):
+            task(world, world.services[number % 2], "tests")
+        world.clock.advance(600.0)
+        learn(world, world.p2)
+        world.clock.advance(1000.0)
+        task(world, world.p2, "other")
+        world.clock.advance(60.0)
+        for service in world.services:
+            learn(world, service)
+        world.clock.advance(5000.0)
+    task(world, world.p2, "build")
+    world.clock.advance(10.0)
+    learn(world, world.p2)
+    assert live(world, world.p2) == [("followers", 6)]
 
 
 def test_learning_costs_a_write_every_few_minutes(learner: LifeWorld) -> None:

@@ -15,12 +15,13 @@ from unittest import mock
 
 import pytest
 
-from server import task_output, task_request, task_update
+from server import announcements, task_output, task_request, task_update
 from server.access import LOCAL_USER
+from server.announce_body import Announce
 from server.task_scheduler import EndReport
 from server.task_update import Update
 from server.view_budget import BURST_REFRESHES, QUERIES_PER_REFRESH
-from tests.life_world import LifeWorld, Machine, Run, end, keep_alive, report, start, task_input
+from tests.life_world import POOL, LifeWorld, Machine, Run, end, keep_alive, report, start, task_input
 
 SIZES = {"small": (2, 0, 1), "large": (50, 40, 8)}
 """Bots, pending tasks and specs that are there besides."""
@@ -172,8 +173,16 @@ def test_a_new_task_costs_at_most_two_reads_and_three_writes(fleet: Fleet) -> No
     wanted = task_input(request_uuid="8c2f", dimensions={"device": "none has it"})
     assert fleet.cost(lambda: task_request.new_task(fleet.p1, LOCAL_USER, wanted)) == Cost(2, 3, 0)
     assert fleet.cost(lambda: task_request.new_task(fleet.p2, LOCAL_USER, wanted)) == Cost(2, 0, 0)
-    plain = task_input(dimensions={"device": "none has it"})
+    plain = task_input(dimensions={"device": "none has it"}, tags=["announce:src*20+9m", "announce:wrong"])
     assert fleet.cost(lambda: task_request.new_task(fleet.p1, LOCAL_USER, plain)) == Cost(1, 3, 0)
+
+
+def test_an_announcement_costs_one_and_one_the_same_again_one_read(fleet: Fleet) -> None:
+    wanted = Announce(pool=POOL, family="src", in_s=60, request_id="8c2f")
+    assert fleet.cost(lambda: announcements.announce(fleet.p1, LOCAL_USER, wanted)) == Cost(1, 1, 0)
+    assert fleet.cost(lambda: announcements.announce(fleet.p2, LOCAL_USER, wanted)) == Cost(1, 0, 0)
+    entry_id = fleet.p1.announced.said(POOL)[0].entry.id
+    assert fleet.cost(lambda: announcements.retract(fleet.p2, LOCAL_USER, POOL, entry_id)) == Cost(1, 1, 0)
 
 
 def test_a_new_task_with_a_parent_reads_the_parent_too(fleet: Fleet) -> None:

@@ -254,3 +254,7 @@ def test_what_is_withdrawn_in_time_is_no_mistake(retracted_after_s: float, count
 
 def test_what_stands_counts() -> None:
     assert entry().counts_for_score
+
+
+def test_the_task_that_announces_others_is_none_of_them() -> None:
+    assert book_of([entry()], [arrival("t", 0.0)]).came("e") == 0

@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def opens_s(self) -> float:
-        """From when on an arrival counts for it."""
+        """After when an arrival counts for it: the task that announces others by its tag is none of them."""
         return max(self.at_s, self.from_s - AHEAD_S)
 
     @property
@@ -102,7 +102,7 @@ class Book:
         for entry in queue:
             if entry.from_s - AHEAD_S > arrival.at_s:
                 return None
-            if entry.at_s <= arrival.at_s and _fits(entry, arrival):
+            if entry.at_s < arrival.at_s and _fits(entry, arrival):
                 self._came[entry.id] = self._came.get(entry.id, 0) + 1
                 return entry
         return None

@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.processes
 
 ADDRESSES = ["/", "/start", "/tasks", "/bots", "/bots/b1", "/specs", "/specs/new", "/specs/new?as=yaml", "/config"]
-ADDRESSES += ["/config/defaults", "/config/pools/local", "/switch", "/find?q=b"]
+ADDRESSES += ["/announced", "/config/defaults", "/config/pools/local", "/switch", "/find?q=b"]
 
 
 def bots(page: Any) -> int:
