@@ -18,7 +18,7 @@ from client.api import ApiError, connect
 from client.example_phases import POOL, Course, ExampleFailed, Stage, documents
 from client.example_picture import draw
 from client.example_records import Story, broken_claims, figures
-from client.local_fleet import ROOT, FleetError, LocalFleet, free_port
+from client.local_fleet import ROOT, FleetError, LocalFleet, free_port, of_system
 from client.prpc import PrpcError
 from client.sample_repository import GitFailed
 from client.screen import note, out, show, show_json
@@ -73,6 +73,8 @@ def example(
             story, trouble = _play(folder, repo, commit, [f"bot-{n}" for n in range(1, bots + 1)], files, port)
     except (FleetError, GitFailed, ApiError, PrpcError) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(of_system(error)) from error
     except Leave as leave:
         raise click.exceptions.Exit(leave.exit_code) from None
     finally:

@@ -37,6 +37,11 @@ class FleetError(Exception):
     """Something of the local fleet does not start, or ended; the text is for the person at the keyboard."""
 
 
+def of_system(error: OSError) -> str:
+    """What the system refuses, in one line."""
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
 @dataclass(slots=True)
 class Child:
     """A process that we started, how, and where its output goes."""

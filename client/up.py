@@ -12,7 +12,7 @@ import click
 from client import samples
 from client.api import Api, ApiError, connect, quoted
 from client.keep_up import KeepUp
-from client.local_fleet import ROOT, FleetError, LocalFleet
+from client.local_fleet import ROOT, FleetError, LocalFleet, of_system
 from client.prpc import PrpcClient, PrpcError, Retry
 from client.sample_repository import GitFailed
 from client.screen import note, say
@@ -59,7 +59,7 @@ def up(port: int, data: Path, bots: int, workers: int, no_samples: bool) -> None
     except FleetError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
+        raise click.ClickException(of_system(error)) from error
     note(f"stopped; ./pilot up goes on with {folder}")
 
 

@@ -6,14 +6,17 @@ that cannot even start ends the server, since the next one could not either.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -32,6 +35,7 @@ WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Where the workers add up what they counted, if there are several (`handlers/metrics.py`)."""
+METRICS_PREFIX = "pilotlight-metrics-"
 KILL_AFTER_S = 10
 """Workers that do not end within so many seconds of SIGTERM are killed."""
 MANY_CONNECTIONS = 1024
@@ -130,12 +134,27 @@ def serve(
         generation=held.generation,
     )
     try:
-        with tempfile.TemporaryDirectory(prefix="pilotlight-metrics-") as folder:
-            if settings.workers > 1:
-                os.environ[METRICS_FOLDER] = folder
+        with _counting_together(settings):
             server.serve(target_loader=load, wrap_loader=False)
     finally:
         held.release()
+
+
+@contextlib.contextmanager
+def _counting_together(settings: Settings) -> Iterator[None]:
+    """Where several workers add up what they counted: in the data folder, if any, which is ours alone by now.
+
+    So what a killed server leaves is its successor's to remove.
+    """
+    if settings.workers == 1:
+        yield
+        return
+    data = process_guard.folder_of(settings.store_url)
+    for left in data.glob(f"{METRICS_PREFIX}*") if data else ():
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=METRICS_PREFIX, dir=data) as folder:
+        os.environ[METRICS_FOLDER] = str(Path(folder).absolute())
+        yield
 
 
 def end_cleanly(service: Service) -> None:

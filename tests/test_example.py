@@ -253,6 +253,12 @@ def test_a_mistyped_revision_is_said_and_leaves_no_folder_behind(tmp_path: Path)
     assert not kept.exists()
 
 
+def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(cli, ["example", "--keep", str(tmp_path / "file" / "sub")])
+    assert (result.exit_code, result.stderr) == (1, f"Error: {tmp_path / 'file' / 'sub'}: Not a directory\n")
+
+
 @pytest.mark.processes
 def test_a_whole_run_on_somebodys_repository_shows_everything(tmp_path: Path) -> None:
     sample_repository.make_repository(tmp_path / "theirs.git", files=240, commits=4)

@@ -104,6 +104,20 @@ def test_a_server_that_is_told_to_stop_sends_held_requests_home_and_ends_well(tm
     store.close()
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_servers_that_are_killed_leave_nothing_behind_that_adds_up(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "tmp").mkdir()
+    environ = {"TMPDIR": str(tmp_path / "tmp")}
+    with ServerProcess(tmp_path / "data", "--workers", workers, environ=environ) as server:
+        for _ in range(2):
+            kill(server.process.pid)
+            server.process.wait()
+            server.start()
+            server.wait_until_ready()
+        assert list((tmp_path / "tmp").iterdir()) == []
+        assert len(list(server.data.glob("pilotlight-metrics-*"))) == int(workers) - 1
+
+
 def test_whichever_worker_is_asked_answers_for_all_and_for_dead_ones(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "data", "--workers", "2") as server:
         wait_until(lambda: len(server.workers()) == 2, 5.0, "two workers")
