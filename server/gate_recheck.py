@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from server.policy import gates, model
-from server.policy.dimensions import matches
+from server.policy.dimensions import ID, matches
 from server.policy.utilization import utilization
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def _pending_check(asked: Asked) -> model.GateCheck:
 
 
 def _part_check(asked: Asked, idle: list[model.Bot]) -> model.GateCheck:
-    """Gate 4, for the bots that fit the spec."""
-    wanted = asked.spec.dimensions
+    """Gate 4, for the bots that fit the spec as the plan counts them: those like the one that it may name by its id."""
+    wanted = tuple(entry for entry in asked.spec.dimensions if entry[0] != ID)
     fit_idle = sum(1 for bot in idle if matches(wanted, bot.dimensions))
     fit_usable = sum(1 for bot in asked.standing.usable if matches(wanted, bot.dimensions))
     return gates.reserve_gate(fit_idle, fit_usable, asked.thresholds, who=f" that fit {asked.spec.family}")

@@ -61,6 +61,18 @@ def test_the_bots_that_fit_a_spec_keep_a_reserve_of_their_own(world: LifeWorld) 
         hand_out(world.p2, phones[1].token)
 
 
+def test_a_spec_for_one_bot_alone_needs_no_second_one_in_reserve(world: LifeWorld) -> None:
+    """The others like it are its reserve, to the plan and to the gate."""
+    world.configure(**LIVE | {"reserve_min": 1})
+    bots = [Machine(world, f"b{number}") for number in range(3)]
+    for bot in bots:
+        bot.handshake()
+    wanted = {**spec_body(expected_per_h=100_000), "dimensions": {"id": "b1"}}
+    prewarm_spec.create(world.p1, LOCAL_USER, wanted)
+    world.clock.advance(1.0)
+    assert [bot.poll(world.p1).delivery is not None for bot in bots] == [False, True, False]
+
+
 # ---- looks for bets
 
 
