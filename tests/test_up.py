@@ -324,6 +324,12 @@ def test_without_the_venv_module_one_line_says_what_to_install(checkout: Path) -
     assert done.stderr == "pilot: Python's venv module is missing; install it: sudo apt-get install python3-venv\n"
 
 
+def test_an_environment_that_cannot_be_made_is_told_with_what_was_said_of_it(checkout: Path) -> None:
+    done = script(checkout, {"python3": '[ "$2" != venv ] || { echo "no room" >&2; exit 1; }'}, "up")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:] == ["no room", f"pilot: could not make {checkout.resolve()}/.pilot/venv"]
+
+
 def test_a_link_to_the_script_is_as_good_as_the_script(checkout: Path) -> None:
     places = [checkout.parent / "b in" / "pilot", checkout.parent / "b in" / "again"]
     places[0].parent.mkdir()
