@@ -11,6 +11,7 @@ import structlog
 from server import announcements
 from server.announce_body import MOST_COUNT
 from server.announced import FOLLOWERS, LEARNED, Said
+from server.fleet_view import refresh_quietly
 from server.policy.announce import Entry
 from server.policy.followers import Expected, Followers, Pair
 from server.records import DAY_S, expiry, key_of, put_multi
@@ -58,6 +59,8 @@ class Learning:
         if beat.last_s != self._swept_s:
             self._pupils.clear()  # another process swept in between, and knows better
         self._swept_s = beat.now_s
+        if self._service.view.age_s() > PERIOD_S:
+            refresh_quietly(self._service.view)  # no bot polls here
         pools = self._service.announced.pools()
         self._turn += 1
         start = self._turn % max(1, len(pools))

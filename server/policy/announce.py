@@ -83,7 +83,7 @@ class Book:
         self._known: set[str] = set()
         self._came: dict[str, int] = {}
         self._open: dict[str, list[Entry]] = defaultdict(list)
-        """Family → entries by due time; those that are closed or used up leave when an arrival meets them."""
+        """Family → entries of which something is left, by due time; closed ones leave when an arrival meets them."""
         for entry in entries:
             self.add(entry)
 
@@ -95,15 +95,16 @@ class Book:
 
     def arrive(self, arrival: Arrival) -> Entry | None:
         """The arrival consumes the entry for it with the earliest due; gives that entry."""
-        queue = self._open.get(arrival.family)
-        if not queue:
-            return None
-        self._forget(arrival.family, arrival.at_s)
-        for entry in queue:
-            if entry.from_s - AHEAD_S > arrival.at_s:
+        queue, now_s = self._open.get(arrival.family, []), arrival.at_s
+        while queue and queue[0].closes_s <= now_s:
+            del queue[0]
+        for position, entry in enumerate(queue):
+            if entry.from_s - AHEAD_S > now_s:
                 return None
-            if entry.at_s < arrival.at_s and _fits(entry, arrival):
-                self._came[entry.id] = self._came.get(entry.id, 0) + 1
+            if entry.at_s < now_s < entry.closes_s and _fits(entry, arrival):
+                self._came[entry.id] = self.came(entry.id) + 1
+                if self._left(entry) == 0:
+                    del queue[position]
                 return entry
         return None
 
@@ -114,14 +115,14 @@ class Book:
     def live(self, now_s: float) -> list[Entry]:
         """Entries of which something is left, by due time."""
         queues = self._open.values()
-        found = [one for queue in queues for one in queue if one.at_s <= now_s < one.closes_s and self._left(one) > 0]
+        found = [one for queue in queues for one in queue if one.at_s <= now_s < one.closes_s]
         return sorted(found, key=_by_due)
 
     def forget(self, now_s: float) -> None:
         """Closed entries leave; for a book that is kept up for long."""
-        for family in list(self._open):
-            self._forget(family, now_s)
-            if not self._open[family]:
+        for family, queue in list(self._open.items()):
+            queue[:] = [one for one in queue if one.closes_s > now_s]
+            if not queue:
                 del self._open[family]
 
     def announcements(self, now_s: float, scores: Mapping[str, Score]) -> tuple[Announcement, ...]:
@@ -138,10 +139,6 @@ class Book:
             )
             for entry in self.live(now_s)
         )
-
-    def _forget(self, family: str, now_s: float) -> None:
-        queue = self._open[family]
-        queue[:] = [one for one in queue if one.closes_s > now_s and self._left(one) > 0]
 
     def _left(self, entry: Entry) -> int:
         return entry.count - self.came(entry.id)
