@@ -12,7 +12,7 @@ import click
 from client.api import Api, quoted
 from client.options import api_options
 from client.screen import ACCENT, BAD, DIM, GOOD, Cell, Sheet, note, say, show, show_json
-from client.tables import short
+from client.tables import name_of_state
 from client.words import ago, duration, share
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -59,7 +59,7 @@ def announce(api: Api, as_json: bool, state: str, **given: Any) -> None:
     if as_json:
         show_json(answer)
         return
-    say(f"{answer['count']} × {_state_of(answer)} due in {duration(given['in_s'])}: {answer['id']}.")
+    say(f"{answer['count']} × {name_of_state(answer)} due in {duration(given['in_s'])}: {answer['id']}.")
     if answer["believed"] < answer["confidence"]:
         say(f"{answer['source']} is believed to {share(answer['believed'])}: not all that it announced before came.")
     _tell(answer)
@@ -103,7 +103,7 @@ def _live(rows: list[Mapping[str, Any]], now_s: float) -> Sheet:
         due = f"in {duration(row['from_s'] - now_s)}" if row["from_s"] > now_s else ago(row["from_s"], now_s)
         sheet.add(
             row["id"],
-            Cell(_state_of(row), ACCENT),
+            Cell(name_of_state(row), ACCENT),
             str(row["count"]),
             str(row["came"]),
             due,
@@ -123,7 +123,7 @@ def _outcomes(rows: list[Mapping[str, Any]], now_s: float) -> Sheet:
         words = [word for word, said in (("withdrawn", row["retracted_s"]), ("not scored", not row["scored"])) if said]
         came = Cell(str(row["came"]), style)
         due = ago(row["from_s"], now_s)
-        sheet.add(_state_of(row), str(row["count"]), came, due, row["source"], Cell(", ".join(words), DIM))
+        sheet.add(name_of_state(row), str(row["count"]), came, due, row["source"], Cell(", ".join(words), DIM))
     return sheet
 
 
@@ -138,9 +138,7 @@ def _sources(rows: list[Mapping[str, Any]]) -> Sheet:
 def _schedules(rows: list[Mapping[str, Any]]) -> Sheet:
     sheet = Sheet(["name", "state", ">tasks", "days", "at", "by"])
     for row in rows:
-        days = "every day" if len(row["days"]) == 7 else " ".join(row["days"])
-        at = f"{' '.join(row['at'])} {row['time_zone']}"
-        sheet.add(row["name"], Cell(_state_of(row), ACCENT), str(row["count"]), days, at, row["by"])
+        sheet.add(row["name"], Cell(name_of_state(row), ACCENT), str(row["count"]), *_when(row), row["by"])
     return sheet
 
 
@@ -154,7 +152,8 @@ def retract(api: Api, as_json: bool, entry_id: str, pool: str) -> None:
     if as_json:
         show_json(answer)
     else:
-        say(f"{_state_of(answer)} by {answer['source']} is withdrawn; {answer['came']} of {answer['count']} had come.")
+        came = f"{answer['came']} of {answer['count']} had come"
+        say(f"{name_of_state(answer)} by {answer['source']} is withdrawn; {came}.")
 
 
 @announced.command()
@@ -182,9 +181,8 @@ def schedule(api: Api, as_json: bool, state: str, times: str, days: str | None, 
     if as_json:
         show_json(answer)
         return
-    when = "every day" if len(answer["days"]) == 7 else " ".join(answer["days"])
-    at = f"{' '.join(answer['at'])} {answer['time_zone']}"
-    say(f"{answer['name']}: {answer['count']} × {_state_of(answer)}, {when} at {at}.")
+    when, at = _when(answer)
+    say(f"{answer['name']}: {answer['count']} × {name_of_state(answer)}, {when} at {at}.")
     _tell(answer)
 
 
@@ -206,8 +204,10 @@ def _state(text: str) -> dict[str, str]:
     return {"family": family, "generation": generation}
 
 
-def _state_of(row: Mapping[str, Any]) -> str:
-    return f"{row['family']}@{short(row['generation'])}" if row["generation"] else str(row["family"])
+def _when(schedule: Mapping[str, Any]) -> tuple[str, str]:
+    """On which days, and at what times of day."""
+    days = "every day" if len(schedule["days"]) == 7 else " ".join(schedule["days"])
+    return days, f"{' '.join(schedule['at'])} {schedule['time_zone']}"
 
 
 def _tell(answer: Mapping[str, Any]) -> None:

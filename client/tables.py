@@ -92,11 +92,17 @@ def _bot_state(bot: swarming.BotInfo, own: Mapping[str, Any]) -> Cell:
 def _slots(slots: Mapping[str, Mapping[str, Any]]) -> str:
     parts = []
     for slot in slots.values():
-        family, phase = slot.get("family") or "", slot.get("phase") or ""
-        if family:
-            state = f"{family}@{short(str(slot.get('generation') or ''))}".rstrip("@")
+        phase = slot.get("phase") or ""
+        if slot.get("family"):
+            state = name_of_state(slot)
             parts.append(state if phase == "warm" else f"{state} ({phase.replace('_', ' ')})")
     return ", ".join(parts)
+
+
+def name_of_state(holds: Mapping[str, Any]) -> str:
+    """The warm state of whatever has a family and perhaps a generation: `src@r7`, or `src`."""
+    generation = short(str(holds.get("generation") or ""))
+    return f"{holds['family']}@{generation}" if generation else str(holds["family"])
 
 
 def short(text: str) -> str:

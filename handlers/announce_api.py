@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import orjson
 from flask import Blueprint, Request, Response
 
 from handlers import prewarm_api
-from handlers.prewarm_api import Call, Routes
+from handlers.prewarm_api import Call, Routes, json_answer
 from server import announcement_report, announcements
 from server.access import Permission, Principal
 from server.announce_body import Announce, NewSchedule
@@ -27,7 +25,7 @@ class InPool(Document):
 def show(call: Call) -> Response:
     """Live entries, schedules, sources with their scores, outcomes, refused tags, what was learned; `?pool=`."""
     refresh_quietly(call.service.view, eager=True)
-    return _json(announcement_report.report(call.service, call.principal, call.asked.args.get("pool", "")))
+    return json_answer(announcement_report.report(call.service, call.principal, call.asked.args.get("pool", "")))
 
 
 def announce(call: Call) -> Response:
@@ -36,7 +34,7 @@ def announce(call: Call) -> Response:
     said, is_new = announcements.announce(call.service, call.principal, wanted)
     shown = announcement_report.shown(call.service, wanted.pool, said)
     notes = announcement_report.notes_on(call.service, wanted.pool, wanted.family)
-    return _json({**shown, "notes": notes}, 201 if is_new else 200)
+    return json_answer({**shown, "notes": notes}, 201 if is_new else 200)
 
 
 def retract(call: Call, entry_id: str) -> Response:
@@ -45,21 +43,21 @@ def retract(call: Call, entry_id: str) -> Response:
     if not any(one.entry.id == entry_id for one in call.service.announced.said(pool)):
         refresh_quietly(call.service.view, eager=True)  # another process may have taken it
     said = announcements.retract(call.service, call.principal, pool, entry_id)
-    return _json(announcement_report.shown(call.service, pool, said))
+    return json_answer(announcement_report.shown(call.service, pool, said))
 
 
 def save_schedule(call: Call) -> Response:
     """Makes a schedule, or replaces the one of its name."""
     schedule = announcements.save_schedule(call.service, call.principal, call.form(NewSchedule))
     notes = announcement_report.notes_on(call.service, schedule.body.pool, schedule.body.family)
-    return _json({**schedule.body.model_dump(mode="json"), "by": schedule.by, "notes": notes})
+    return json_answer({**schedule.body.model_dump(mode="json"), "by": schedule.by, "notes": notes})
 
 
 def remove_schedule(call: Call, name: str) -> Response:
     """Ends a schedule."""
     pool = call.form(InPool).pool
     announcements.remove_schedule(call.service, call.principal, pool, name)
-    return _json({"pool": pool, "name": name, "removed": True})
+    return json_answer({"pool": pool, "name": name, "removed": True})
 
 
 ROUTES: Routes = (
@@ -75,9 +73,3 @@ ROUTES: Routes = (
 def make_blueprint(service: Service, authenticate: Callable[[Request], Principal]) -> Blueprint:
     """The API below /api/v1; `authenticate` says who calls."""
     return prewarm_api.make_blueprint(service, authenticate, "announce_api", ROUTES)
-
-
-def _json(value: dict[str, Any], status: int = 200) -> Response:
-    response = Response(orjson.dumps(value), status, content_type="application/json; charset=utf-8")
-    response.headers["Cache-Control"] = "no-store"
-    return response

@@ -112,7 +112,8 @@ class Call:
 def list_specs(call: Call) -> Response:
     """All specs that the caller may see."""
     refresh_quietly(call.service.view, eager=True)
-    return _json({"specs": [_shown(call, spec) for spec in prewarm_spec.list_specs(call.service, call.principal)]})
+    found = prewarm_spec.list_specs(call.service, call.principal)
+    return json_answer({"specs": [_shown(call, spec) for spec in found]})
 
 
 def create_spec(call: Call) -> Response:
@@ -163,7 +164,7 @@ def list_spec_revisions(call: Call, family: str) -> Response:
     """Revisions, newest first; `?limit=` and `?before=`."""
     limit, before = call.page()
     found = prewarm_spec.revisions(call.service, call.principal, family, limit, before)
-    return _json({"revisions": [asdict(saved) for saved in found]})
+    return json_answer({"revisions": [asdict(saved) for saved in found]})
 
 
 # ---- config and switch
@@ -187,7 +188,7 @@ def list_config_revisions(call: Call) -> Response:
     """Revisions, newest first; `?limit=` and `?before=`."""
     limit, before = call.page()
     found = config.list_revisions(call.service, limit, before)
-    return _json({"revisions": [asdict(saved) for saved in found]})
+    return json_answer({"revisions": [asdict(saved) for saved in found]})
 
 
 def get_switch(call: Call) -> Response:
@@ -252,18 +253,18 @@ def _shown(call: Call, spec: LoadedSpec) -> dict[str, Any]:
 
 
 def _spec(call: Call, spec: LoadedSpec, status: int = 200) -> Response:
-    return _json(_shown(call, spec), status, revision=spec.revision)
+    return json_answer(_shown(call, spec), status, revision=spec.revision)
 
 
 def _config(call: Call, saved: config.SavedConfig) -> Response:
     body = config.parse(saved.body, lenient=True).body()
     if _wants_yaml(call):
         return _yaml(body, saved.revision)
-    return _json({**asdict(saved), "body": body}, revision=saved.revision)
+    return json_answer({**asdict(saved), "body": body}, revision=saved.revision)
 
 
 def _switch(head: latest.Head) -> Response:
-    return _json(
+    return json_answer(
         {
             "stopped": head.stopped,
             "by": head.stopped_by,
@@ -279,7 +280,8 @@ def _wants_yaml(call: Call) -> bool:
     return call.asked.accept_mimetypes.best_match(offered, "application/json") != "application/json"
 
 
-def _json(value: Any, status: int = 200, revision: int | None = None) -> Response:
+def json_answer(value: Any, status: int = 200, revision: int | None = None) -> Response:
+    """The value as JSON that nobody keeps; a revision as ETag."""
     return _answer(orjson.dumps(value), "application/json", status, revision)
 
 

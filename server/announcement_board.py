@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -156,9 +156,8 @@ class AnnouncementBoard:
         found = [tag for _, tag in self._tags(pool) if isinstance(tag, RefusedTag)]
         return sorted(found, key=lambda tag: -tag.at_s)
 
-    def arrivals(self, pool: str) -> list[Arrival]:
-        """Arrivals for which entries may have waited, as all processes saw them."""
-        entries = [one.entry for one in self.said(pool)]
+    def arrivals(self, pool: str, entries: Sequence[Entry]) -> list[Arrival]:
+        """Arrivals for which these entries (all that are not settled) may have waited, as all processes saw them."""
         if not entries:
             return []
         with self._lock:
@@ -184,7 +183,8 @@ class AnnouncementBoard:
             same = made is not None and (made.changes, made.version) == (changes, version)
             if made is not None and same and now_s - made.at_s < BOOK_AGE_S:
                 return made.book
-            book = book_of([one.entry for one in self.said(pool)], self.arrivals(pool))
+            entries = [one.entry for one in self.said(pool)]
+            book = book_of(entries, self.arrivals(pool, entries))
             self._books[pool] = _Made(book, changes, version, now_s)
             return book
 
@@ -229,7 +229,7 @@ class AnnouncementBoard:
         entries = [one.entry for one in self._by_tags(pool)]
         return sum(1 for entry in entries if entry.source == source and entry.closes_s > now_s)
 
-    def _note(self, pool: str, entries: list[Entry]) -> None:
+    def _note(self, pool: str, entries: Iterable[Entry]) -> None:
         """Puts arrivals for which an entry may wait onto this process's page."""
         pages, windows = self._service.pages, defaultdict(list)
         for entry in entries:

@@ -44,7 +44,7 @@ def shown(service: Service, pool: str, said: Said) -> dict[str, Any]:
 def notes_on(service: Service, pool: str, family: str) -> list[str]:
     """What whoever announced should know: why nothing may come of it."""
     notes = []
-    if not service.view.bots(pool):
+    if not service.view.count_bots(pool):
         notes.append(f"no bot is in pool {pool}")
     spec = service.view.specs().get(family)
     if spec is None or spec.policy_pool != pool:

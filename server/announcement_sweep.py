@@ -85,7 +85,7 @@ class Learning:
                 return []
             pupil = self._pupils[pool] = self._load(pool)
         arrivals = service.announced.recent(pool, pupil.learned_s, until_s)
-        most = len(service.view.bots(pool)) / 2
+        most = service.view.count_bots(pool) / 2
         found = [one for arrival in arrivals for one in pupil.followers.arrive(arrival.family, arrival.at_s, most)]
         pupil.learned_s = max(pupil.learned_s, until_s)
         pupil.changed |= bool(arrivals)

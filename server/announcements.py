@@ -147,11 +147,13 @@ def settle(service: Service, pool: str, up_since_s: float) -> int:
         up_since_s: an entry that was due before, while the service was away, is nobody's fault.
     """
     until_s = service.clock.now_s() - SETTLED_AFTER_S
-    due = [one for one in service.announced.said(pool) if one.entry.closes_s <= until_s]
+    said = service.announced.said(pool)
+    due = [one for one in said if one.entry.closes_s <= until_s]
     if not due:
         return 0
     # Those that are still open take part too: a task that came is theirs if they were due first.
-    came = came_by_source((one.entry for one in service.announced.said(pool)), service.announced.arrivals(pool))
+    entries = [one.entry for one in said]
+    came = came_by_source(entries, service.announced.arrivals(pool, entries))
 
     def step(record: PoolAnnouncements, posted: Posted) -> int:
         closed = [one for one in due if one.entry.closes_s > posted.settled_s]

@@ -75,6 +75,10 @@ class FleetView:
         policies = [replace(entry.policy, **self.presence(entry.policy)._asdict()) for entry in entries]
         return [replace(entry, policy=policy) for entry, policy in zip(entries, policies, strict=True)]
 
+    def count_bots(self, pool: str) -> int:
+        """How many bots the pool has."""
+        return len(self._by_pool.get(pool, ()))
+
     def recorded_bots(self, pool: str) -> list[model.Bot]:
         """Bots of a pool, by id, as their records tell."""
         with self._lock:

@@ -150,11 +150,6 @@ class Followers:
         """By when they came last, the latest at the end."""
         self._windows: deque[tuple[str, float]] = deque()
 
-    @property
-    def newest_s(self) -> float:
-        """Time of the last arrival; −∞ before the first."""
-        return self._newest_s
-
     def arrive(self, key: str, at_s: float, most: float = math.inf) -> list[Expected]:
         """A task that wants `key` came: what is expected after it, nothing unless it leads.
 
