@@ -142,6 +142,14 @@ def test_a_run_killed_at_any_moment_leaves_nothing_that_the_next_one_stumbles_ov
     assert run(work, tmp_path)["warm"] is True
 
 
+def test_a_run_killed_between_the_clone_and_the_checkout_is_gone_on_with(work: Path, tmp_path: Path) -> None:
+    subprocess.run(
+        ["git", "clone", "--quiet", "--no-checkout", str(work / samples.REPOSITORY), str(tmp_path / "cache" / "src")],
+        check=True,
+    )
+    assert run(work, tmp_path)["tested"] == FILES + 2
+
+
 def test_a_program_that_was_tampered_with_is_linked_again(work: Path, tmp_path: Path) -> None:
     run(work, tmp_path)
     program = tmp_path / "cache" / "build" / "program.bin"

@@ -97,14 +97,14 @@ def head_of(repository: str) -> str:
 
 
 class Checkout:
-    """A clone in a folder. It becomes visible under its name only when it is whole."""
+    """A clone in a folder. It becomes visible under its name only when all of its history is there."""
 
     def __init__(self, folder: Path, repository: str) -> None:
         self.folder, self._repository = folder, repository
 
     def revision(self) -> str:
-        """What is checked out, "" when nothing is."""
-        if not (self.folder / ".git").is_dir():
+        """What is checked out, "" when nothing is: a clone without an index was stopped before its first checkout."""
+        if not (self.folder / ".git" / "index").is_file():
             return ""
         try:
             return git("rev-parse", "HEAD", cwd=self.folder)
