@@ -119,6 +119,8 @@ class World:
         self.seen: dict[str, str] = {}
         """Keys asked for so far, with their family."""
         self.books = Books()
+        self.touched: set[int] = set()
+        """Bots that changed since the policy last looked; it empties this itself."""
         self.asking: dict[int, Bot] = self.idle
         """The idle bots that can be given something now: all, or in a world of sleeping polls the one that asks."""
         self._events: list[tuple[float, int, int, int]] = []
@@ -264,12 +266,14 @@ class World:
             bot.unused[run.key] = run.purpose
 
     def _free(self, bot: Bot) -> None:
+        self.touched.add(bot.number)
         bot.free_since_s = self.now_s
         self.idle[bot.number] = bot
         for key in bot.states:
             self.copies[key][bot.number] = bot
 
     def _occupy(self, bot: Bot) -> None:
+        self.touched.add(bot.number)
         del self.idle[bot.number]
         if self.asking is not self.idle:
             self.asking.pop(bot.number, None)
@@ -279,6 +283,7 @@ class World:
     def _die(self, bot: Bot) -> bool:
         """The bot's states are lost and its task waits again; it comes back cold after its repair."""
         self.books.deaths += 1
+        self.touched.add(bot.number)
         run, bot.run = bot.run, None
         if run is not None:
             self._leave(run, bot)
@@ -347,6 +352,7 @@ class World:
         run = bot.run
         assert run is not None and run.task is None
         run.wanted = True
+        self.touched.add(bot.number)
         until_s = self.now_s + self.options.grace_s
         if self.options.hear_s:
             until_s += self.dice.uniform(0.0, self.options.hear_s)
