@@ -13,7 +13,7 @@ from server.policy.simulate.ceiling import Ceiling
 from server.policy.simulate.late import LateBinding
 from server.policy.simulate.options import Options
 from server.policy.simulate.pilotlight import Pilotlight
-from server.policy.simulate.replay import POLICIES, replay
+from server.policy.simulate.replay import POLICIES, make_policy, replay
 from server.policy.simulate.world import FORECAST, Books, World
 from tests.simulate_world import arrivals, poisson, rolling
 
@@ -169,3 +169,57 @@ def test_the_clairvoyant_warms_nothing_that_nobody_asked_for_before():
     tasks = arrivals((0, 10, "a"), (1000, 10, "b"), (2000, 10, "c"), (4000, 10, "a"))
     books = run(tasks, alone, Ceiling(alone, tasks))
     assert books.started[-1].warm
+
+
+class _Watched:
+    """A policy that looks at every bot before it acts: no state too many, the one used longest ago first."""
+
+    def __init__(self, policy):
+        self.policy, self.tick_s, self.most_states = policy, policy.tick_s, 0
+
+    def __getattr__(self, name):
+        return getattr(self.policy, name)
+
+    def act(self, world):
+        holders = {}
+        for bot in world.bots:
+            uses = list(bot.states.values())
+            self.most_states = max(self.most_states, len(uses))
+            assert len(uses) + (bot.run is not None and bot.run.task is None) <= world.options.slots
+            assert uses == sorted(uses)
+            assert set(bot.unused) <= set(bot.states)
+            if bot.run is None and bot.alive:
+                for key in bot.states:
+                    holders.setdefault(key, set()).add(bot.number)
+        assert {key: set(bots) for key, bots in world.copies.items() if bots} == holders
+        self.policy.act(world)
+
+
+@pytest.mark.parametrize("frictions", [{}, FRICTIONS], ids=["ideal", "real"])
+@pytest.mark.parametrize("name", [name for name in POLICIES if name != "pilotlight"])
+def test_bots_with_several_slots_keep_the_states_used_last_and_idle_copies_are_known(name, frictions):
+    tasks = poisson("abcdefgh", hours=6, per_h=80)
+    options = Options(bots=5, slots=3, **frictions)
+    policy = _Watched(make_policy(name, options, tasks, Thresholds()))
+    books = World(tasks, options, policy, random.Random(3)).run()
+    assert policy.most_states == 3
+    assert len({start.task.number for start in books.started}) == len(tasks)
+
+
+def test_a_task_sacrifices_the_oldest_state_of_all_bots_where_none_has_room():
+    tasks = arrivals(
+        (0, 10, "a"), (1, 10, "b"), (200, 10, "c"), (201, 10, "d"),  # a and c on one bot, b and d on the other
+        (400, 10, "a"), (600, 10, "e"), (800, 10, "a"), (850, 10, "c"), (900, 10, "b"),
+    )  # fmt: skip
+    books = run(tasks, replace(ONE_BOT, bots=2, slots=2), Affinity())
+    warm = {(start.task.submit_s, start.task.key): start.warm for start in books.started}
+    assert warm[800, "a"] and warm[850, "c"]
+    assert not warm[900, "b"]
+
+
+@pytest.mark.parametrize("name", ["affinity", "off", "ceiling"])
+def test_more_slots_make_no_more_cold_starts(name):
+    tasks = poisson("abcdefghijkl", hours=12, per_h=40)
+    rates = [replay(name, tasks, Options(bots=5, slots=slots), random.Random(3)).warm_rate for slots in (1, 2, 4)]
+    assert rates == sorted(rates)
+    assert rates[0] < rates[-1]
