@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import multiprocessing
+import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,11 @@ import click
 from server.config import PoolConfig
 from server.policy.model import Thresholds
 from server.policy.simulate import chart, replay, report, trace
+from server.policy.simulate.announced import Heralds, announcements
 from server.policy.simulate.options import REAL_FAILURES, REAL_HEAR_S, REAL_LIVES_S, Options
 
 AUTO = "auto"
+NO_HERALDS = Heralds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,10 @@ class Study:
     replicas: int = 5
     jitter_s: float = 60.0
     seed: int = 1
+    heralds: Heralds = NO_HERALDS
+    """What is announced of the arrivals."""
+    jobs: int = 1
+    """Processes that replay; 1 replays in this one."""
 
 
 def load(path: Path) -> list[trace.Arrival]:
@@ -67,15 +76,58 @@ def run(
     settings: Thresholds,
     tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, list[replay.Path]]:
-    """All policies on the same replicas, in the order of the study."""
-    paths: dict[str, list[replay.Path]] = {name: [] for name in study.policies}
-    for number in range(study.replicas):
-        seed = 1000 * study.seed + number
-        path = trace.jittered(arrivals, random.Random(seed), study.jitter_s)
-        for name in study.policies:
+    """All policies on the same replicas, in the order of the study. What started is kept of the first replica alone."""
+    given = arrivals, options, study, settings
+    units = [(name, number) for number in range(study.replicas) for name in study.policies]
+    if study.jobs == 1 or len(units) == 1:
+        found = {}
+        for name, number in units:
             tell(f"replica {number + 1} of {study.replicas}: {name}")
-            paths[name].append(replay.replay(name, path, options, random.Random(seed + 500), settings))
-    return paths
+            found[name, number] = _replica(*given, name, number)
+    else:
+        found = _in_processes(given, units, tell)
+    return {name: [found[name, number] for number in range(study.replicas)] for name in study.policies}
+
+
+Given = tuple[Sequence[trace.Arrival], Options, Study, Thresholds]
+Unit = tuple[str, int]
+
+
+def _replica(
+    arrivals: Sequence[trace.Arrival], options: Options, study: Study, settings: Thresholds, name: str, number: int
+) -> replay.Path:
+    """One policy on one replica; seeds depend on the replica alone, so all policies meet the same."""
+    seed = 1000 * study.seed + number
+    path = trace.jittered(arrivals, random.Random(seed), study.jitter_s)
+    announced = announcements(path, study.heralds, random.Random(seed + 700)) if study.heralds.share else ()
+    found = replay.replay(name, path, options, random.Random(seed + 500), settings, announced)
+    return found if number == 0 else replace(found, started=(), occupied=())
+
+
+def _in_processes(given: Given, units: Sequence[Unit], tell: Callable[[str], None]) -> dict[Unit, replay.Path]:
+    # Spawned, since who calls this may have threads.
+    context = multiprocessing.get_context("spawn")
+    study, found = given[2], {}
+    with ProcessPoolExecutor(min(study.jobs, len(units)), context, _take, (given,)) as pool:
+        waiting = {pool.submit(_taken_replica, unit): unit for unit in units}
+        for done in as_completed(waiting):
+            found[waiting[done]] = done.result()
+            tell(f"{len(found)} of {len(units)} replays done")
+    return found
+
+
+_given: Given | None = None
+"""What a process of the pool replays, sent once."""
+
+
+def _take(given: Given) -> None:
+    global _given
+    _given = given
+
+
+def _taken_replica(unit: Unit) -> replay.Path:
+    assert _given is not None
+    return _replica(*_given, *unit)
 
 
 def answer(name: str, options: Options, paths: dict[str, list[replay.Path]]) -> dict[str, Any]:
@@ -140,10 +192,17 @@ def _plots(folder: Path, name: str, paths: dict[str, list[replay.Path]]) -> list
 
 def _names(_context: click.Context, _parameter: click.Parameter, given: str) -> list[str]:
     names = [name.strip() for name in given.split(",") if name.strip()]
-    unknown = [name for name in names if name not in replay.POLICIES]
+    unknown = [name for name in names if name not in (*replay.POLICIES, replay.CLEAN_AT_ONCE)]
     if unknown or not names:
         raise click.BadParameter(f"choose among {', '.join(replay.POLICIES)}")
     return names
+
+
+def _spare_processors() -> int:
+    return max(1, (os.cpu_count() or 1) - 1)
+
+
+TIME, SHARE, SHARE_FALSE = click.FloatRange(0.0), click.FloatRange(0.0, 1.0), click.FloatRange(0.0, 0.9)
 
 
 @click.command()
@@ -151,16 +210,21 @@ def _names(_context: click.Context, _parameter: click.Parameter, given: str) -> 
 @click.option("--bots", default=AUTO, show_default=True, help="How many bots; auto sizes the fleet by --utilization.")
 @click.option("--utilization", type=click.FloatRange(0.01, 0.99), default=0.6, show_default=True, help="Busy hour.")
 @click.option("--cold-s", type=click.FloatRange(0.1), default=60.0, show_default=True, help="A cold start.")
-@click.option("--warm-s", type=click.FloatRange(0.0), default=2.0, show_default=True, help="A warm start.")
+@click.option("--warm-s", type=TIME, default=2.0, show_default=True, help="A warm start.")
 @click.option("--slots", type=click.IntRange(1, 100), default=1, show_default=True, help="States per bot.")
 @click.option("--replicas", type=click.IntRange(1, 100), default=5, show_default=True)
-@click.option("--jitter-s", type=click.FloatRange(0.0), default=60.0, show_default=True, help="Of arrivals, ±.")
+@click.option("--jitter-s", type=TIME, default=60.0, show_default=True, help="Of arrivals, ±.")
 @click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--announce-share", type=SHARE, default=0.0, show_default=True, help="Of the tasks, said ahead.")
+@click.option("--announce-lead-s", type=TIME, default=600.0, show_default=True, help="So long ahead.")
+@click.option("--announce-false", type=SHARE_FALSE, default=0.0, show_default=True, help="Of what is announced.")
+@click.option("--clean-s", type=TIME, default=0.0, show_default=True, help="A clean-up, owed after each task.")
 @click.option("--policies", default=",".join(replay.POLICIES), show_default=True, callback=_names)
 @click.option("--first-days", type=click.FloatRange(0.01), help="Only the beginning of the trace.")
 @click.option("--ideal", is_flag=True, help="Everybody hears at once, nothing fails.")
 @click.option("--sleeping-polls", is_flag=True, help="Bots sleep between polls, as bots that are not ours do.")
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for plots (SVG).")
+@click.option("--jobs", type=click.IntRange(1, 256), default=_spare_processors, help="Processes. [default: CPUs − 1]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def simulate(file: Path, bots: str, utilization: float, policies: list[str], as_json: bool, **given: Any) -> None:
     """Replays TRACE (gzip'd CSV) in virtual time under the server's policy and its baselines."""
@@ -170,10 +234,11 @@ def simulate(file: Path, bots: str, utilization: float, policies: list[str], as_
         raise click.ClickException(f"{file}: {error}") from error
     if given["first_days"]:
         arrivals = [arrival for arrival in arrivals if arrival.submit_s < given["first_days"] * 86_400]
-    study = Study(policies, given["replicas"], given["jitter_s"], given["seed"])
+    heralds = Heralds(given["announce_share"], given["announce_lead_s"], given["announce_false"])
+    study = Study(policies, given["replicas"], given["jitter_s"], given["seed"], heralds, given["jobs"])
     options = _options(given)
     size = _size(bots, arrivals, options, study.seed, utilization)
-    options = replace(options, bots=size)
+    options = replace(options, bots=size, clean_s=given["clean_s"])
     if not given["ideal"]:
         options = replace(options, bot_lives_s=REAL_LIVES_S, prewarm_failures=REAL_FAILURES)
     paths = run(arrivals, options, study, thresholds(), _teller())
@@ -203,7 +268,7 @@ def _teller() -> Callable[[str], None]:
 
 
 def _options(given: dict[str, Any]) -> Options:
-    """The costs and delays; failures come in after the fleet is sized."""
+    """The costs and delays; failures and clean-ups come in after the fleet is sized."""
     options = Options(1, cold_s=given["cold_s"], warm_s=given["warm_s"], slots=given["slots"])
     if given["ideal"]:
         return options

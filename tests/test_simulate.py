@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -12,7 +13,9 @@ from click.testing import CliRunner
 
 import main
 from client.cli import cli
+from server import simulation
 from server.policy.simulate import chart, report, trace
+from server.policy.simulate.announced import Heralds
 from server.policy.simulate.forecast import DECAYS, Forecast, erlang_excess
 from server.policy.simulate.options import Options
 from server.policy.simulate.replay import fleet_size, replay
@@ -163,8 +166,41 @@ def test_the_command_prints_a_line_per_policy(trace_file):
     assert [line.split("\t")[0] for line in told.stdout.splitlines()] == ["policy", "none", "off"]
 
 
+def test_the_command_replays_announcements_and_clean_ups(trace_file):
+    command = ["simulate", str(trace_file), "--bots", "4", "--replicas", "2", "--policies", "off,clean_at_once"]
+    command += ["--announce-share", "0.5", "--announce-lead-s", "300", "--announce-false", "0.1", "--clean-s", "60"]
+    told = CliRunner().invoke(main.cli, [*command, "--jobs", "1", "--json"])
+    assert told.exit_code == 0, told.output
+    found = json.loads(told.stdout)["policies"]
+    assert found["off"]["clean_hidden"] == 0.0
+    assert found["clean_at_once"]["clean_hidden"] > 0.5
+    told = CliRunner().invoke(main.cli, ["simulate", str(trace_file), "--bots", "4", "--policies", "off", "--json"])
+    assert "clean_hidden" not in json.loads(told.stdout)["policies"]["off"]
+
+
+def test_replicas_in_processes_come_to_the_same_as_one_after_the_other():
+    tasks = poisson("abcdef", hours=3, per_h=60)
+    options = Options(bots=6, hear_s=1.0)
+    study = simulation.Study(("affinity", "off"), replicas=3, jitter_s=60.0, heralds=Heralds(0.5, 600.0, 0.1))
+    told = []
+    one = simulation.run(tasks, options, study, simulation.thresholds())
+    many = simulation.run(tasks, options, replace(study, jobs=2), simulation.thresholds(), told.append)
+    assert report.figures(one) == report.figures(many)
+    assert list(one) == list(many)
+    assert len(told) == 6
+    assert [bool(path.started) for path in many["off"]] == [True, False, False]
+
+
 @pytest.mark.parametrize(
-    ("options", "words"), [(["--bots", "many"], "a number of bots"), (["--policies", "magic"], "choose among")]
+    ("options", "words"),
+    [
+        (["--bots", "many"], "a number of bots"),
+        (["--policies", "magic"], "choose among"),
+        (["--announce-share", "2"], "0.0<=x<=1.0"),
+        (["--announce-false", "1"], "0.0<=x<=0.9"),
+        (["--clean-s", "-1"], "x>=0.0"),
+        (["--jobs", "0"], "1<=x<=256"),
+    ],
 )
 def test_the_command_refuses_what_it_cannot_do(trace_file, options, words):
     told = CliRunner().invoke(main.cli, ["simulate", str(trace_file), *options])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from server.policy.simulate.world import ON_DEMAND, Bot, Run, Task, World
+from server.policy.simulate.world import CLEAN, ON_DEMAND, Bot, Run, Task, World
+
+OWED = (ON_DEMAND, CLEAN)
+"""A task counts on the one, and would have to do the other itself."""
 
 
 class Baseline:
@@ -35,7 +38,7 @@ class Baseline:
 
     def preempt(self, world: World) -> None:
         """Stops as many warm-ups as there are tasks for which no other bot is being freed, the least lost first."""
-        running = [bot for bot in world.background.values() if bot.run is not None and bot.run.purpose != ON_DEMAND]
+        running = [bot for bot in world.background.values() if bot.run is not None and bot.run.purpose not in OWED]
         freeing = sum(1 for bot in running if bot.run is not None and bot.run.wanted)
         if len(world.pending) <= freeing or freeing == len(running):
             return

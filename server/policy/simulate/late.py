@@ -80,7 +80,7 @@ class LateBinding(Baseline):
         for task in world.pending.values():
             left = covered.get(task.key)
             if left is None:
-                left = world.warming[task.key]
+                left = self.coming(world, task.key)
             if left <= 0:
                 return task
             covered[task.key] = left - 1
@@ -96,18 +96,22 @@ class LateBinding(Baseline):
             key = task.key
             rank = ranks[key] = ranks.get(key, 0) + 1
             if key not in covered:
-                covered[key] = world.warming[key]
+                covered[key] = self.coming(world, key)
             if rank <= covered[key]:
                 continue
             victim, lost = self._victim(world)
             if victim is None:
                 return
-            if not world.busy[key] + world.warming[key] or len(world.idle) == 1:
+            if not world.busy[key] + self.coming(world, key) or len(world.idle) == 1:
                 self._start(world, task, victim)
                 ranks[key] -= 1
             elif not self._should_hold(world, task, rank, lost):
                 self._cover(world, task, victim)
                 covered[key] += 1
+
+    def coming(self, world: World, key: str) -> int:
+        """How many bots are being warmed for the key; a pending task counts on each."""
+        return world.warming[key]
 
     def _cover(self, world: World, task: Task, bot: Bot) -> None:
         world.warm(bot, task.key, ON_DEMAND)
@@ -121,9 +125,10 @@ class LateBinding(Baseline):
         cold_s, warm_s, key = self._cold_s, self._warm_s, task.key
         if world.now_s - task.since_s >= cold_s / 2.0:
             return False
-        copies = world.busy[key] + world.warming[key]
+        coming = self.coming(world, key)
+        copies = world.busy[key] + coming
         rate = copies / (self.forecast.duration_s(key) + warm_s)
-        future = self.forecast.value(key, len(world.copies[key]) + world.warming[key] + 1, world.busy[key], world.now_s)
+        future = self.forecast.value(key, len(world.copies[key]) + coming + 1, world.busy[key], world.now_s)
         gained_s = erlang_excess(rank, rate, cold_s) + (cold_s - warm_s) * future
         return gained_s <= (cold_s - warm_s) * lost
 

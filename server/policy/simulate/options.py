@@ -33,6 +33,8 @@ class Options:
     """Mean time between deaths of a bot; 0: they live for ever. A death takes its states and gives its task back."""
     repair_s: float = 600.0
     """How long a dead bot is away."""
+    clean_s: float = 0.0
+    """A real task leaves its bot dirty; the next pays for this clean-up first, unless the background did. 0: none."""
     skip_share: float = 0.1
     """First share of the tasks that is replayed and not counted."""
 

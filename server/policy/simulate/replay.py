@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 from server.policy.model import Thresholds
 from server.policy.simulate.affinity import Affinity, NoAffinity
+from server.policy.simulate.announced import Announcement
 from server.policy.simulate.ceiling import Ceiling
+from server.policy.simulate.cleaning import CleanAtOnce
 from server.policy.simulate.late import LateBinding
 from server.policy.simulate.options import Options
 from server.policy.simulate.pilotlight import Pilotlight
@@ -19,6 +21,8 @@ from server.policy.simulate.world import Policy, Started, World
 POLICIES = ("none", "affinity", "off", "ewma", "histogram", "pilotlight", "ceiling")
 """No affinity; affinity, least recently used state sacrificed; the design's dispatch without forecast; newsvendor on an
 EWMA; hybrid histogram; what the server runs; the clairvoyant."""
+CLEAN_AT_ONCE = "clean_at_once"
+"""The bound for clean-ups in the background, compared with where there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,9 @@ class Path:
     stale: int
     preempted: int
     failed: int
+    clean_s: float
+    clean_hidden: float | None
+    """Share of the clean-up seconds owed that no task waited for; None where none was owed."""
     started: tuple[Started, ...]
     occupied: tuple[tuple[float, float], ...]
 
@@ -64,13 +71,20 @@ def make_policy(name: str, options: Options, arrivals: Sequence[Arrival], thresh
         return Pilotlight(options, thresholds)
     if name == "ceiling":
         return Ceiling(options, arrivals)
-    raise ValueError(f"no policy is called {name!r}; there are {', '.join(POLICIES)}")
+    if name == CLEAN_AT_ONCE:
+        return CleanAtOnce(options)
+    raise ValueError(f"no policy is called {name!r}; there are {', '.join((*POLICIES, CLEAN_AT_ONCE))}")
 
 
 def replay(
-    name: str, arrivals: Sequence[Arrival], options: Options, dice: Dice, thresholds: Thresholds | None = None
+    name: str,
+    arrivals: Sequence[Arrival],
+    options: Options,
+    dice: Dice,
+    thresholds: Thresholds | None = None,
+    announced: Sequence[Announcement] = (),
 ) -> Path:
-    """Replays the arrivals under the policy of that name.
+    """Replays the arrivals under the policy of that name, and what is announced to one that listens.
 
     Raises:
         ValueError: there is no such policy, there are no arrivals, or no bots.
@@ -78,7 +92,7 @@ def replay(
     if not arrivals or options.bots < 1 or options.slots < 1:
         raise ValueError("a replay needs arrivals, a bot and a slot")
     policy = make_policy(name, options, arrivals, thresholds or Thresholds(mode="live"))
-    books = World(arrivals, options, policy, dice).run()
+    books = World(arrivals, options, policy, dice, announced).run()
     first = int(options.skip_share * len(arrivals))
     counted = [start for start in books.started if start.task.number >= first]
     return Path(
@@ -92,6 +106,8 @@ def replay(
         stale=books.stale,
         preempted=books.preempted,
         failed=books.failed,
+        clean_s=books.clean_s,
+        clean_hidden=1.0 - books.paid_s / books.owed_s if books.owed_s else None,
         started=tuple(counted),
         occupied=tuple(books.occupied),
     )

@@ -53,7 +53,13 @@ def _figures_of(name: str, paths: Mapping[str, Sequence[Path]]) -> Figures:
         "used": over([path.used for path in own]),
         "stale": over([path.stale for path in own]),
         "preempted": over([path.preempted for path in own]),
-    }
+    } | _cleaning_of(own)
+
+
+def _cleaning_of(own: Sequence[Path]) -> Figures:
+    """Of a replay with clean-ups: bot seconds in the background, and the share of them that no task waited for."""
+    hidden = [path.clean_hidden for path in own if path.clean_hidden is not None]
+    return {"clean_s": median([path.clean_s for path in own]), "clean_hidden": median(hidden)} if hidden else {}
 
 
 def _ceiling_share(name: str, number: int, paths: Mapping[str, Sequence[Path]]) -> float | None:

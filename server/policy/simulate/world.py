@@ -6,101 +6,38 @@ A policy sees the world after each moment at which something happened, when all 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Protocol
 
+from server.policy.simulate.announced import Announcement, Queue
 from server.policy.simulate.options import Options
+from server.policy.simulate.parts import ANNOUNCED, CLEAN, FORECAST, ON_DEMAND, Books, Bot, Policy, Run, Started, Task
 from server.policy.simulate.trace import Arrival, Dice
 
-FORECAST, ANNOUNCED, ON_DEMAND = "forecast", "announced", "on_demand"
+__all__ = ["ANNOUNCED", "CLEAN", "FORECAST", "ON_DEMAND", "Books", "Bot", "Policy", "Run", "Started", "Task", "World"]
+
 _END, _WAKE, _DEATH, _REPAIR = range(4)
-TICK, HEARD = -1, -2
+TICK, HEARD, DUE = -1, -2, -3
 """Wakes that concern no single bot."""
-
-
-class Task:
-    """A real task while it waits and runs. `covered_s`: since when a warm-up runs that it counts on."""
-
-    __slots__ = ("arrival", "covered_s", "key", "number", "since_s", "submit_s")
-
-    def __init__(self, number: int, arrival: Arrival) -> None:
-        self.number, self.arrival = number, arrival
-        self.key, self.submit_s, self.since_s = arrival.key, arrival.submit_s, arrival.submit_s
-        self.covered_s: float | None = None
-
-
-class Run:
-    """What occupies a bot: a real task, or a warm-up when `task` is None.
-
-    `stopped`: it ends before it is done. `wanted`: somebody preempts it, or waits for its near end.
-    """
-
-    __slots__ = ("began_s", "end_s", "key", "purpose", "serial", "stopped", "task", "wanted")
-
-    def __init__(self, key: str, began_s: float, end_s: float, task: Task | None, purpose: str, serial: int) -> None:
-        self.key, self.began_s, self.end_s, self.task = key, began_s, end_s, task
-        self.purpose, self.serial, self.stopped, self.wanted = purpose, serial, False, False
-
-
-class Bot:
-    """A virtual bot: its states by key with their last use (the least recently used first), and its run."""
-
-    __slots__ = ("alive", "free_since_s", "next_poll_s", "number", "out_of_turn", "run", "states", "unused")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.states: dict[str, float] = {}
-        self.unused: dict[str, str] = {}
-        """States here that a warm-up made and no task used yet, with its purpose."""
-        self.run: Run | None = None
-        self.alive = True
-        self.free_since_s = 0.0
-        self.next_poll_s = 0.0
-        self.out_of_turn = 0
-        """Out-of-turn starts since its last cold start."""
-
-
-class Started:
-    """One start of a real task, for the books: waits and kinds, in seconds."""
-
-    __slots__ = ("at_s", "overhead_s", "queue_s", "task", "warm")
-
-    def __init__(self, task: Task, at_s: float, overhead_s: float, queue_s: float, warm: bool) -> None:
-        self.task, self.at_s, self.overhead_s, self.queue_s, self.warm = task, at_s, overhead_s, queue_s, warm
-
-
-class Books:
-    """What happened, in counts and seconds."""
-
-    def __init__(self) -> None:
-        self.started: list[Started] = []
-        self.occupied: list[tuple[float, float]] = []
-        self.background_s = 0.0
-        self.on_demand_s = 0.0
-        self.prewarms = self.used = self.stale = self.preempted = self.failed = self.deaths = self.on_demand = 0
-
-
-class Policy(Protocol):
-    """Who decides. All but `act` are news, told before it is asked to act."""
-
-    tick_s: float
-    """It is also asked at least this often; 0 for never."""
-
-    def submitted(self, world: World, task: Task) -> None:
-        """A task came."""
-
-    def ended(self, world: World, bot: Bot, run: Run) -> None:
-        """A run ended, well or stopped."""
-
-    def act(self, world: World) -> None:
-        """Start tasks, warm, preempt."""
+DUE_AHEAD_S = 30.0
+"""A policy that hears announcements is woken one cold time and this before each is due …"""
+DUE_GRID_S = 10.0
+"""… at times of this grid."""
+ENDLESS_S = float("inf")
 
 
 class World:
     """The fleet at one moment. Only its methods change it."""
 
-    def __init__(self, arrivals: Sequence[Arrival], options: Options, policy: Policy, dice: Dice) -> None:
+    def __init__(
+        self,
+        arrivals: Sequence[Arrival],
+        options: Options,
+        policy: Policy,
+        dice: Dice,
+        announcements: Sequence[Announcement] = (),
+    ) -> None:
         self.options, self.policy, self.dice, self.arrivals = options, policy, dice, arrivals
         self.now_s = 0.0
         self.bots = [Bot(number) for number in range(options.bots)]
@@ -114,6 +51,9 @@ class World:
         self.busy: dict[str, int] = defaultdict(int)
         self.warming: dict[str, int] = defaultdict(int)
         self.background: dict[int, Bot] = {}
+        """Bots that warm up or are cleaned."""
+        self.cleaning: dict[str, int] = defaultdict(int)
+        """How many bots that hold the key's state are being cleaned."""
         self.newest: dict[str, str] = {}
         """Family → the key of it that was asked for first last."""
         self.seen: dict[str, str] = {}
@@ -126,7 +66,10 @@ class World:
         self._events: list[tuple[float, int, int, int]] = []
         self._serial = 0
         self._next = 0
-        self._wake_due_s = float("inf")
+        self._wake_due_s = ENDLESS_S
+        self._tell = getattr(policy, "announced", None)
+        self._said = Queue(announcements if self._tell is not None else ())
+        self._due_wakes: set[float] = set()
 
     # ---- time
 
@@ -135,7 +78,7 @@ class World:
         self._prepare()
         while self._next < len(self.arrivals) or self.pending:
             at_s = self._next_s()
-            if at_s == float("inf"):
+            if at_s == ENDLESS_S:
                 break
             self.now_s = at_s
             self._advance()
@@ -154,8 +97,8 @@ class World:
             self._push(self.policy.tick_s, _WAKE, TICK)
 
     def _next_s(self) -> float:
-        coming = self.arrivals[self._next].submit_s if self._next < len(self.arrivals) else float("inf")
-        return min(coming, self._events[0][0] if self._events else float("inf"))
+        coming_s = self.arrivals[self._next].submit_s if self._next < len(self.arrivals) else ENDLESS_S
+        return min(coming_s, self._said.next_s, self._events[0][0] if self._events else ENDLESS_S)
 
     def _push(self, at_s: float, kind: int, subject: int) -> int:
         self._serial += 1
@@ -164,7 +107,7 @@ class World:
 
     def _advance(self) -> None:
         """Applies every event of this moment, then lets the policy act."""
-        now_s, act, polls = self.now_s, False, []
+        now_s, act, polls = self.now_s, self._announce(), []
         while self._next < len(self.arrivals) and self.arrivals[self._next].submit_s <= now_s:
             self._submit(self.arrivals[self._next])
             act = self._act_or_hear() or act
@@ -183,12 +126,31 @@ class World:
                 polls += [self.bots[subject]] if self.bots[subject].next_poll_s == now_s else []
             else:
                 act = True
+                if subject == DUE:
+                    self._due_wakes.discard(now_s)
                 if subject == TICK:
                     self._push(now_s + self.policy.tick_s, _WAKE, TICK)
         if self.options.sleeping_polls:
             self._polled(polls)
         elif act:
             self.policy.act(self)
+
+    def _announce(self) -> bool:
+        """Tells what is announced now; whether the policy acts on it at once."""
+        act = False
+        while self._said.next_s <= self.now_s:
+            said = self._said.pop()
+            assert self._tell is not None
+            self._tell(self, said)
+            act = self._act_or_hear() or act
+            self._wake_when_due(said.due_s - self.options.cold_s - DUE_AHEAD_S)
+        return act
+
+    def _wake_when_due(self, due_s: float) -> None:
+        at_s = math.ceil(due_s / DUE_GRID_S) * DUE_GRID_S
+        if at_s > self.now_s and at_s not in self._due_wakes and not self.options.sleeping_polls:
+            self._due_wakes.add(at_s)
+            self._push(at_s, _WAKE, DUE)
 
     def _act_or_hear(self) -> bool:
         """Whether the policy acts on an arrival at once; else it is woken when held polls have heard of it."""
@@ -237,8 +199,9 @@ class World:
         self._leave(run, bot)
         if run.task is not None:
             bot.states[run.key] = self.now_s
+            bot.dirty = self.options.clean_s > 0.0
         elif not run.stopped:
-            self._warmed(bot, run)
+            self._made(bot, run)
         self._free(bot)
         self.policy.ended(self, bot, run)
         return True
@@ -249,15 +212,26 @@ class World:
             self.busy[run.key] -= 1
             self.books.occupied.append((run.began_s, self.now_s))
             return
-        self.warming[run.key] -= 0 if run.stopped else 1
         self.background.pop(bot.number, None)
         spent_s = self.now_s - run.began_s
+        if run.purpose == CLEAN:
+            self.books.clean_s += spent_s
+            for key in bot.states:
+                self.cleaning[key] -= 1
+            return
+        self.warming[run.key] -= 0 if run.stopped else 1
         if run.purpose == ON_DEMAND:
             self.books.on_demand_s += spent_s
         else:
             self.books.background_s += spent_s
 
-    def _warmed(self, bot: Bot, run: Run) -> None:
+    def _made(self, bot: Bot, run: Run) -> None:
+        """The bot is clean now, or warm if the warm-up did not fail."""
+        if run.purpose == CLEAN:
+            bot.dirty = False
+            bot.cleaned_s = run.began_s, self.now_s
+            self.books.owed_s += self.options.clean_s
+            return
         if self.options.prewarm_failures and self.dice.random() < self.options.prewarm_failures:
             self.books.failed += 1
             return
@@ -288,6 +262,7 @@ class World:
         if run is not None:
             self._leave(run, bot)
             if run.task is not None:
+                bot.dirty = self.options.clean_s > 0.0
                 run.task.since_s = self.now_s
                 self._queue(run.task)
         else:
@@ -322,14 +297,36 @@ class World:
             self._make_room(bot)
             bot.out_of_turn = 0
         bot.states[task.key] = self.now_s
-        setup_s = self.options.warm_s if warm else self.options.cold_s
+        clean_s = self._clean_up(task, bot)
+        setup_s = clean_s + (self.options.warm_s if warm else self.options.cold_s)
         end_s = self.now_s + setup_s + task.arrival.duration_s
         bot.run = Run(task.key, self.now_s, end_s, task, "", self._push(end_s, _END, bot.number))
         self.busy[task.key] += 1
         first_s = self.now_s if task.covered_s is None else min(self.now_s, task.covered_s)
         overhead_s = self.now_s + setup_s - task.submit_s
-        self.books.started.append(Started(task, self.now_s, overhead_s, first_s - task.submit_s, warm))
+        self.books.started.append(Started(task, self.now_s, overhead_s, first_s + clean_s - task.submit_s, warm))
         return warm
+
+    def _clean_up(self, task: Task, bot: Bot) -> float:
+        """Seconds of clean-up before the task's own start-up. It paid, too, for the clean-up that it waited for."""
+        began_s, ended_s = bot.cleaned_s
+        if ended_s == self.now_s:
+            self.books.paid_s += max(0.0, min(self.options.clean_s, self.now_s - max(began_s, task.since_s)))
+        if not bot.dirty:
+            return 0.0
+        bot.dirty = False
+        self.books.owed_s += self.options.clean_s
+        self.books.paid_s += self.options.clean_s
+        return self.options.clean_s
+
+    def clean(self, bot: Bot) -> None:
+        """Starts a clean-up of the idle bot; a task that is to have it waits for its end, or preempts it."""
+        self._occupy(bot)
+        end_s = self.now_s + self.options.clean_s
+        bot.run = Run("", self.now_s, end_s, None, CLEAN, self._push(end_s, _END, bot.number))
+        self.background[bot.number] = bot
+        for key in bot.states:
+            self.cleaning[key] += 1
 
     def warm(self, bot: Bot, key: str, purpose: str) -> None:
         """Starts a warm-up on the idle bot, which displaces its least recently used state when it is full."""
@@ -348,7 +345,7 @@ class World:
             self.books.stale += 1
 
     def preempt(self, bot: Bot) -> None:
-        """Stops the bot's warm-up: it is free when it ends or after the grace, whichever comes first."""
+        """Stops the bot's background run: it is free when it ends or after the grace, whichever comes first."""
         run = bot.run
         assert run is not None and run.task is None
         run.wanted = True
@@ -360,7 +357,8 @@ class World:
         if until_s >= run.end_s:
             return
         run.stopped, run.end_s = True, until_s
-        self.warming[run.key] -= 1
+        if run.purpose != CLEAN:
+            self.warming[run.key] -= 1
         run.serial = self._push(until_s, _END, bot.number)
 
     def _make_room(self, bot: Bot) -> None:
