@@ -172,6 +172,7 @@ def of_specs(found: Sequence[Mapping[str, Any]], ledger: Mapping[str, Mapping[st
             ">failed",
             ">spent",
             ">saved",
+            ">measured",
         ]
     )
     for spec in found:
@@ -182,9 +183,31 @@ def of_specs(found: Sequence[Mapping[str, Any]], ledger: Mapping[str, Mapping[st
         if spec["breaker"] and spec["state"] == "active":
             state = Cell("breaker open", BAD)
         sheet.add(
-            spec["family"], state, spec["pool"], short(spec["generation"]), str(spec["revision"]), *counts, *times
+            spec["family"],
+            state,
+            spec["pool"],
+            short(spec["generation"]),
+            str(spec["revision"]),
+            *counts,
+            *times,
+            _measured(row.get("measured")),
         )
     return sheet
+
+
+def _measured(found: Mapping[str, Any] | None) -> str:
+    """What a task saves, with half its 95 % interval; a saving that may be none is no figure."""
+    if not found or not found["is_known"]:
+        return ""
+    if not found["is_proven"]:
+        return "not proven"
+    return f"{duration(found['saved_s'])} ± {duration((found['high_s'] - found['low_s']) / 2)} a task"
+
+
+def sentences_of_savings(ledger: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What was measured of each spec for which anything was held out."""
+    found = {family: row["measured"] for family, row in ledger.items() if row.get("measured")}
+    return [f"{family}: {short(one['text'])}" for family, one in found.items() if one["held_out"] >= 1]
 
 
 def sentences_of_breakers(found: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -152,12 +152,19 @@ def _families(service: Service, pool: str, entries: list[BotEntry]) -> list[dict
 
 
 def ledger(service: Service) -> dict[str, Any]:
-    """Per spec: what background work cost and brought. Savings are modelled: cold minus warm cost of a warm start."""
+    """Per spec: what background work cost and brought.
+
+    `saved_s` is modelled: cold minus warm cost of a start on a state that was prewarmed. `measured` compares tasks that
+    came while the spec was held out with all others.
+    """
     counters = service.pages.counters()
     specs = []
     for family, spec in sorted(service.view.specs().items()):
-        row = {name: counters.get(f"{spec.policy_pool}/{family}/{name}", 0) for name in LEDGER_COUNTS}
+        row: dict[str, Any] = {name: counters.get(f"{spec.policy_pool}/{family}/{name}", 0) for name in LEDGER_COUNTS}
         row["never_used"] = max(0, row["prewarms"] - row["used"])
+        measured = service.pages.savings(spec.policy_pool, family).estimate()
+        row["measured"] = {**asdict(measured), "is_proven": measured.is_proven, "text": measured.text()}
+        row["held_out_s"] = service.view.held_out_s(spec)
         specs.append({"family": family, "pool": spec.policy_pool, **row})
     return {"specs": specs, "savings": "modelled"}
 

@@ -24,6 +24,7 @@ from server.records.task import TaskToRun
 from server.seen_polls import NEVER, OVERDUE_S, Presence, SeenPoll, presence
 from server.view_entries import BotEntry, Standing, TaskEntry, bot_entry, task_entry
 from server.view_looks import OVERLAP_S, Looks
+from server.withheld import Withheld
 
 if TYPE_CHECKING:
     from server.bot_session import Token
@@ -46,6 +47,7 @@ class FleetView:
         self._polls: dict[str, SeenPoll] = {}
         self._dirty: set[str] = set()
         self._planner = PoolPlanner(service, self)
+        self._withheld = Withheld(service)
         self._acted: dict[str, model.PoolPlan] = {}
         self._refusals: dict[str, tuple[float, model.Refused]] = {}
         self._unconfirmed: set[str] = set()
@@ -325,7 +327,11 @@ class FleetView:
 
         While another thread plans, the last plan is given, unless the caller would rather `wait`.
         """
-        return self._planner.plan(pool, wait=wait)
+        return self._withheld.left_of(pool, self._planner.plan(pool, wait=wait), self._specs)
+
+    def held_out_s(self, spec: prewarm_spec.LoadedSpec) -> float:
+        """For how long nothing is prewarmed for the spec, so that it can be measured what that saves; 0: it is."""
+        return self._withheld.left_s(spec.policy_pool, spec, self._specs)
 
     def pool_view(self, pool: str) -> model.PoolView:
         """All that the policy needs to know of the pool, now."""

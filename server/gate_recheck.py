@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from server.policy import gates, model
+from server.policy import gates, hold_out, model
 from server.policy.dimensions import ID, matches
 from server.policy.utilization import utilization
 
@@ -25,6 +25,8 @@ class Asked:
     plan: model.PoolPlan
     thresholds: model.Thresholds
     standing: Standing
+    hold_out: float = 0.0
+    """Share of the windows in which the spec's bets are withheld."""
 
 
 def refusal(gate: PoolGate, asked: Asked, now_s: float) -> model.Refused | None:
@@ -44,7 +46,8 @@ def refusal(gate: PoolGate, asked: Asked, now_s: float) -> model.Refused | None:
         now_s,
     )
     if refused is None and purpose in gates.BETS:
-        return gates.first_refusal([_pending_check(asked), _part_check(asked, idle)])
+        held_out = hold_out.check(asked.spec, asked.hold_out, asked.pool, now_s)
+        return gates.first_refusal([_pending_check(asked), _part_check(asked, idle), held_out])
     return refused
 
 

@@ -6,12 +6,16 @@ one entry of the ledger, never a task.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from server.policy import hold_out
+from server.policy.hold_out import Arm
 from server.records import task
 from server.records.task import TaskResult
 
 if TYPE_CHECKING:
+    from server.policy.model import Demand, Spec
     from server.service import Service
     from server.task_transition import Touched
 
@@ -33,14 +37,34 @@ def _started(service: Service, result: TaskResult) -> None:
     demand, _ = service.pages.demand(result.pool, now_s)
     for family, was in result.warm_at_start.items():
         service.count(result.pool, f"{family}/{'warm' if was['warm'] else 'cold'}_starts")
+        spec = service.view.specs().get(family)
+        if spec is not None and spec.policy_pool == result.pool:
+            _compare(service, result, spec.policy, was, demand.get(family))
         if not (was["warm"] and was["by_spec"] and was["first_use"]):
             continue  # From the second use on the bot would be warm anyhow: the first user would have made it so.
         service.count(result.pool, f"{family}/used")
-        spec = service.view.specs().get(family)
         if spec is not None:
             cold_s, warm_s = costs(spec.policy.cold_cost_s, spec.policy.warm_cost_s, demand.get(family))
             service.pages.saved(result.pool, family, max(0.0, cold_s - warm_s), now_s)
             service.count(result.pool, f"{family}/saved_s", max(0.0, cold_s - warm_s))
+
+
+def _compare(service: Service, result: TaskResult, spec: Spec, was: Mapping[str, Any], known: Demand | None) -> None:
+    """The task counts for one of the groups that tell what prewarming saves, by when it came.
+
+    It is compared how long after that it got to work: the time until it started, and what the start costs on a bot as
+    warm or cold as this one was. Only tasks that the spec's bets can serve, and only while they are made at all.
+    """
+    config, gate = service.config.pool(result.pool), service.view.gate(result.pool)
+    is_on = config.mode == "live" and spec.active and not gate.stopped and not gate.ledger_losing
+    if not is_on or config.holdout_share <= 0.0 or was["wanted"] not in ("", spec.generation):
+        return
+    arm = hold_out.arm(spec, config.holdout_share, result.created_s)
+    if arm is not Arm.NEITHER:
+        cold_s, warm_s = costs(spec.cold_cost_s, spec.warm_cost_s, known)
+        waited_s = max(0.0, result.started_s - result.created_s) + (warm_s if was["warm"] else cold_s)
+        number = hold_out.window(spec, config.holdout_share, result.created_s).number
+        service.pages.compared(result.pool, spec.family, arm, number, waited_s, service.clock.now_s())
 
 
 def costs(prior_cold_s: float, prior_warm_s: float, known: object) -> tuple[float, float]:

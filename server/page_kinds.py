@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.policy.demand import DemandSums
+from server.policy.savings import Savings
 from server.records import DAY_S, RETAIN_PAGE_S
 
 Join = Callable[[Any, Any], Any]
@@ -59,6 +60,11 @@ def join_demand(one: DemandSums, other: DemandSums) -> DemandSums:
     return one.merge(other)
 
 
+def join_savings(one: Savings, other: Savings) -> Savings:
+    """Tasks with and without prewarming, as two processes saw them."""
+    return one.merge(other)
+
+
 LEDGER_HALF_LIFE_S = DAY_S
 
 
@@ -88,9 +94,11 @@ DEMAND = PageKind("demand", join_demand, retain_s=14 * DAY_S, encode=DemandSums.
 """Pool, family and generation, separated by tabs → `policy.demand.DemandSums`."""
 LEDGER = PageKind("ledger", join_ledger, retain_s=14 * DAY_S)
 """Pool and family, separated by a tab → `new_ledger`."""
+SAVINGS = PageKind("savings", join_savings, retain_s=14 * DAY_S, encode=Savings.to_plain, decode=Savings.from_plain)
+"""Pool and family, separated by a tab → `policy.savings.Savings`."""
 ANNOUNCED_ARRIVALS = PageKind("announced_arrivals", join_max, idempotent=True, forget_after_s=2 * 3600.0)
 """Pool, family, generation and task, separated by tabs → [when it came]. Of families that were announced."""
 ANNOUNCE_TAGS = PageKind("announce_tags", join_max, idempotent=True, forget_after_s=8 * 3600.0)
 """Pool, task and its tag, separated by tabs → [when the task was created, by whom, why the tag is refused or ""]."""
 
-KINDS = {kind.name: kind for kind in (LAST_SEEN, COUNTERS, DEMAND, LEDGER, ANNOUNCED_ARRIVALS, ANNOUNCE_TAGS)}
+KINDS = {kind.name: kind for kind in (LAST_SEEN, COUNTERS, DEMAND, LEDGER, SAVINGS, ANNOUNCED_ARRIVALS, ANNOUNCE_TAGS)}

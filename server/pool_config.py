@@ -123,6 +123,15 @@ class PoolConfig(Document):
         too_low="a new pool gives up before it has learned",
         too_high="waste goes on unseen",
     )
+    holdout_share: Number = setting(
+        0.05,
+        "share of the time, in windows of half an hour or more chosen by chance for each spec, in which nothing is "
+        "prewarmed for it, so that what prewarming saves can be measured; 0 measures nothing",
+        low=0,
+        high=0.5,
+        too_low="savings stay a model for months",
+        too_high="many tasks start cold for the sake of figures",
+    )
     view_max_age_s: Number = setting(
         15,
         "no background work is handed out on a view of the fleet older than this",

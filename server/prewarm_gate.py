@@ -144,7 +144,8 @@ def claim_background(
     if standing is None and hand_out.purpose in gates.BETS:
         raise GateRefused(NOT_SEEN)
     thresholds, found = service.config.thresholds(pool), standing or service.view.standing(pool)
-    asked = gate_recheck.Asked(token.bot, pool, spec.policy, hand_out, plan, thresholds, found)
+    share = service.config.pool(pool).holdout_share
+    asked = gate_recheck.Asked(token.bot, pool, spec.policy, hand_out, plan, thresholds, found, share)
     delivery = task_scheduler.run(service, lambda touched: _claim(service, touched, token, spec, asked))
     if delivery is None:
         raise GateRefused(COVERED)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from server import page_kinds
 from server.page_exchange import PageExchange
-from server.page_kinds import COUNTERS, DEMAND, LAST_SEEN, LEDGER
+from server.page_kinds import COUNTERS, DEMAND, LAST_SEEN, LEDGER, SAVINGS
 from server.policy.demand import DemandSums
+from server.policy.hold_out import Arm
 from server.policy.model import Demand
+from server.policy.savings import Savings
 
 if TYPE_CHECKING:
     from server.service import Service
@@ -137,6 +139,18 @@ class ProcessPages(PageExchange):
         if spent_s <= most * (saved_s + PRIOR_SAVED_S):
             return ""
         return f"{spent_s:.0f} background seconds saved {saved_s:.0f} s, allowed are {most:g} per saved second"
+
+    def compared(self, pool: str, family: str, arm: Arm, window: int, waited_s: float, now_s: float) -> None:
+        """A real task that wanted the family got to work so long after it came, in that window of that group."""
+        if arm is not Arm.NEITHER:
+            self.change(
+                SAVINGS, _key(pool, family), lambda known: (known or Savings()).add(arm, window, waited_s, now_s)
+            )
+
+    def savings(self, pool: str, family: str) -> Savings:
+        """What all processes saw of tasks with and without prewarming."""
+        known: Savings = self.value(SAVINGS, _key(pool, family)) or Savings()
+        return known.at(self._service.clock.now_s())
 
     def _ledger(self, pool: str, family: str, now_s: float, name: str, seconds: float) -> None:
         def book(known: dict[str, Any] | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import structlog
 from server import errors, prewarm_gate, task_scheduler, task_stops
 from server.bot_session import Token
 from server.fleet_view import refresh_quietly
-from server.policy import cadence, model
+from server.policy import cadence, hold_out, model
 from server.policy.gates import BETS
 from server.policy.plan import claimable
 from server.task_scheduler import Delivery, HoldsRun, LostRace, NotNow
@@ -152,18 +152,23 @@ def _claim(
             return delivery
     if advice.background is None:
         if advice.refused is not None:
-            service.count(pool, f"refused.{advice.refused.gate.value}")
+            service.count(pool, f"refused.{_name(advice.refused)}")
         return None
     try:
         delivery = prewarm_gate.claim_background(service, token, pool, advice.background, plan, standing)
     except prewarm_gate.GateRefused as refusal:
-        service.count(pool, f"refused.{refusal.refused.gate.value}")
+        service.count(pool, f"refused.{_name(refusal.refused)}")
         service.view.note_refusal(token.bot, refusal.refused)
         return None
     except errors.Contention:
         return None
     service.count(pool, f"handed_out.{advice.background.purpose.value}")
     return delivery
+
+
+def _name(refused: model.Refused) -> str:
+    """What refusals are counted by: the gate, and the hold-out apart."""
+    return "hold_out" if hold_out.is_refusal(refused) else refused.gate.value
 
 
 def act(service: Service, pool: str, plan: model.PoolPlan) -> None:

@@ -41,6 +41,7 @@ LIVE = {
     "utilization_start": 0.99,
     "utilization_for_s": 0,
     "max_background_grace_s": 10,
+    "holdout_share": 0,
 }
 """Settings of a pool in which every idle bot may be prewarmed at once."""
 KEEP_ALIVE_S = 10.0

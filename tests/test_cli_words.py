@@ -144,3 +144,19 @@ def test_a_refusal_tells_every_field() -> None:
         "  slot: must be short",
         "  pool: is missing",
     ]
+
+
+def test_measured_savings_are_a_figure_only_when_they_are_proven() -> None:
+    spec = {"family": "src", "state": "active", "pool": "p", "generation": "r1", "revision": 1, "breaker": ""}
+    measured = {"saved_s": 12.0, "low_s": 3.0, "high_s": 21.0, "is_known": True, "is_proven": True}
+
+    def shown(**changes: object) -> str:
+        sheet = tables.of_specs([spec], {"src": {"measured": {**measured, **changes}}})
+        return plain(str(sheet.rows[0][-1]))
+
+    assert shown() == "12 s ± 9.0 s a task"
+    assert shown(is_proven=False) == "not proven"
+    assert shown(is_known=False) == ""
+    known = {"src": {"measured": {"text": "Tasks get to work 12 s sooner.", "held_out": 41.0}}}
+    assert tables.sentences_of_savings(known) == ["src: Tasks get to work 12 s sooner."]
+    assert tables.sentences_of_savings({"src": {"measured": {"text": "Not yet.", "held_out": 0.0}}}) == []

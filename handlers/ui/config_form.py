@@ -22,7 +22,11 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("utilization_stop", "utilization_start", "utilization_for_s", "reserve_share", "reserve_min", "min_idle_s"),
     ),
     ("Shares", "how much background work at once", ("background_share", "spec_share", "hand_outs_per_min")),
-    ("Worth", "what is worth a prewarm", ("value_threshold", "ledger_max_cost", "affinity_hold_s", "view_max_age_s")),
+    (
+        "Worth",
+        "what is worth a prewarm",
+        ("value_threshold", "ledger_max_cost", "holdout_share", "affinity_hold_s", "view_max_age_s"),
+    ),
     (
         "Background tasks",
         "how long they may run and how they give way",

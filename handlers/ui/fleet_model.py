@@ -158,7 +158,7 @@ def _saved(totals: Totals) -> Tile:
     if not totals.used:
         return Tile("Waiting saved", "–", "No task has used a prewarm yet", known=False)
     both = totals.saved_s + totals.spent_s
-    note = "Modelled, nothing held out yet"
+    note = "Modelled; specs tell what is measured"
     return Tile("Waiting saved", duration(totals.saved_s), note, bar=percent_of(totals.saved_s, both), tone="good")
 
 

@@ -19,6 +19,7 @@ LABELS: Mapping[str, str] = {
     "hand_outs_per_min": "Hand-outs a minute",
     "value_threshold": "Worth at least",
     "ledger_max_cost": "Spent per saved second, at most",
+    "holdout_share": "Held out to measure by",
     "affinity_hold_s": "Wait for a warm bot",
     "view_max_age_s": "Oldest view to decide on",
     "max_background_run_s": "Longest background run",

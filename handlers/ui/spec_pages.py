@@ -158,6 +158,7 @@ def spec_page(visit: Visit, family: str) -> Response:
         retired=spec.state == RETIRED,
         may_edit=visit.principal.may(Permission.SPEC_EDIT, spec.pool),
         mode=visit.service.config.thresholds(spec.pool).mode,
+        holdout_share=visit.service.config.pool(spec.pool).holdout_share,
         max_cost=visit.service.config.pool(spec.pool).ledger_max_cost,
     )
 

@@ -36,6 +36,7 @@ QUICK = {
     "background_share": "1",
     "spec_share": "1",
     "value_threshold": "0",
+    "holdout_share": "0",
     "affinity_hold_s": "5",
     "bot_backoff_s": "0",
     "sleep_min_s": "0.2",
