@@ -17,6 +17,7 @@ from client.run import run
 from client.screen import note, say, show, show_json
 from server.proto import swarming_pb2 as swarming
 
+MOST_DECISIONS = 12
 MOST_DOCUMENT_BYTES = 256 * 1024
 TASK_ID = re.compile(r"[0-9a-f]{12,20}[01]")
 STATES = [name.removeprefix("QUERY_").lower() for name in swarming.StateQuery.DESCRIPTOR.values_by_name]
@@ -77,10 +78,10 @@ def warm(api: Api, as_json: bool, pool: str) -> None:
 
 
 @cli.command()
-@click.argument("what", metavar="BOT|TASK")
+@click.argument("what", metavar="BOT|TASK|POOL")
 @api_options
 def why(api: Api, as_json: bool, what: str) -> None:
-    """Why a bot gets what it gets, or why a task waits."""
+    """Why a bot gets what it gets, why a task waits, or why nothing warms in a pool."""
     answer = _why(api, what)
     if as_json:
         show_json(answer)
@@ -92,17 +93,28 @@ def why(api: Api, as_json: bool, what: str) -> None:
         show(tables.of_gates(answer["gates"]), "")
     for value in answer.get("values") or []:
         say(tables.short(value["text"]))
+    if "decisions" in answer:
+        _show_decisions(answer)
+
+
+def _show_decisions(answer: dict[str, Any]) -> None:
+    """A pool's decisions: of the next polls, all so far by number, and some of them."""
+    show(tables.of_refusals(answer["now"]), "No bot is refused background work now.")
+    show(tables.of_counts(answer["counts"]), "Nothing was decided yet.")
+    show(tables.of_decisions(answer["decisions"][:MOST_DECISIONS], time.time()), "")
 
 
 def _why(api: Api, what: str) -> dict[str, Any]:
-    kinds = ["tasks", "bots"] if TASK_ID.fullmatch(what) else ["bots"]
+    kinds = ["tasks", "bots", "pools"] if TASK_ID.fullmatch(what) else ["bots", "pools"]
     for kind in kinds:
         try:
             return api.get(f"/why/{kind}/{quoted(what)}").body
         except ApiError as error:
-            if error.status != 404 or kind == kinds[-1]:
+            if error.status != 404:
                 raise
-    raise AssertionError("the last kind returns or raises")
+    raise click.ClickException(
+        f"there is no bot, task or pool {what}. ./pilot bots and ./pilot tasks list what there is"
+    )
 
 
 def _fleet(api: Api, pool: str) -> dict[str, Any]:

@@ -158,6 +158,39 @@ def of_gates(gates: Iterable[Mapping[str, Any]]) -> Sheet:
     return sheet
 
 
+def of_refusals(now: Iterable[Mapping[str, Any]]) -> Sheet:
+    """What keeps bots from background work now."""
+    sheet = Sheet(["refused by", ">bots", "for example"])
+    for row in now:
+        sheet.add(plain_kind(row["kind"]), str(row["bots"]), short(row["text"]))
+    return sheet
+
+
+def of_counts(counts: Mapping[str, Mapping[str, float]]) -> Sheet:
+    """A pool's decisions so far, by number."""
+    sheet = Sheet(["decided so far", ">times"])
+    rows = {
+        f"{head}.{name}" if head != "others" else name: n for head, part in counts.items() for name, n in part.items()
+    }
+    for kind, number in sorted(rows.items(), key=lambda row: -row[1]):
+        sheet.add(plain_kind(kind), f"{number:,.0f}")
+    return sheet
+
+
+def of_decisions(kept: Iterable[Mapping[str, Any]], now_s: float) -> Sheet:
+    """Decisions that were kept whole, newest first."""
+    sheet = Sheet([">when", "bot", "decision", "because"])
+    for one in kept:
+        sheet.add(ago(one["at_s"], now_s), one["bot"], plain_kind(one["kind"]), short(one["text"]))
+    return sheet
+
+
+def plain_kind(kind: str) -> str:
+    """`refused.fresh_view` in words: "refused: fresh view"."""
+    head, _, tail = kind.partition(".")
+    return f"{head}: {tail}".replace("_", " ") if tail else kind.replace("_", " ")
+
+
 def of_specs(found: Sequence[Mapping[str, Any]], ledger: Mapping[str, Mapping[str, Any]]) -> Sheet:
     """Specs with what each cost and saved."""
     sheet = Sheet(

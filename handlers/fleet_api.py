@@ -12,7 +12,7 @@ from typing import Any
 import flask
 import orjson
 
-from server import bot_management, fleet_report
+from server import bot_management, fleet_report, pool_why
 from server.access import Permission, Principal
 from server.fleet_view import refresh_quietly
 from server.service import Service
@@ -44,6 +44,11 @@ def make_blueprint(service: Service, authenticate: Authenticate) -> flask.Bluepr
     def why_bot(bot_id: str) -> flask.Response:
         enter(Permission.POOL_LIST_BOTS)
         return _json(fleet_report.why_bot(service, bot_id))
+
+    @routes.get("/why/pools/<pool>")
+    def why_pool(pool: str) -> flask.Response:
+        enter(Permission.POOL_LIST_BOTS).require(Permission.POOL_LIST_BOTS, pool)
+        return _json(pool_why.why_pool(service, pool))
 
     @routes.get("/why/tasks")
     def why_tasks() -> flask.Response:

@@ -12,6 +12,7 @@ from server.bot_session import SessionSigner
 from server.carriers import CloudTasksCarrier, ThreadCarrier
 from server.clock import Clock, SystemClock
 from server.config import ConfigHolder, ensure_first
+from server.decisions import Decisions
 from server.fleet_view import FleetView
 from server.process_pages import ProcessPages
 from server.service import Service
@@ -62,6 +63,7 @@ def build(
     service.started = Started()
     service.sessions = SessionSigner(service)
     service.pages = ProcessPages(service)
+    service.decisions = Decisions(service)
     service.announced = AnnouncementBoard(service)
     service.view = FleetView(service)
     service.wakeup = Wakeup(service)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from server import errors, task_results
 from server.access import Principal
+from server.decisions import gate_row
 from server.policy import model, waiting
 from server.policy.model import Phase, Purpose
 from server.policy.words import duration
@@ -102,21 +103,9 @@ def pool_report(service: Service, pool: str, entries: list[BotEntry]) -> dict[st
         "utilization": next((check.value for check in plan.gates if check.gate is model.Gate.UTILIZATION), None),
         "reserve": plan.reserve,
         "gate_open": plan.gate_open,
-        "gates": [gate_report(check) for check in plan.gates],
+        "gates": [gate_row(check) for check in plan.gates],
         "holds": [asdict(hold) for hold in plan.holds.values()],
         "families": _families(service, pool, entries),
-    }
-
-
-def gate_report(check: model.GateCheck) -> dict[str, Any]:
-    """One gate."""
-    return {
-        "gate": check.gate.value,
-        "passed": check.passed,
-        "text": check.text,
-        "value": check.value,
-        "limit": check.limit,
-        "would_change": check.would_change,
     }
 
 
@@ -222,7 +211,7 @@ def _why_this_run(service: Service, entry: BotEntry) -> dict[str, Any]:
         "gate": refused.gate.value,
         "sentence": refused.text,
         "would_change": refused.would_change,
-        "gates": [gate_report(check) for check in refused.checks],
+        "gates": [gate_row(check) for check in refused.checks],
         "values": [asdict(value) for value in refused.values],
     }
 
@@ -260,6 +249,7 @@ def _why(service: Service, result: TaskResult) -> dict[str, Any]:
         "error": result.error,
         "handed_back": is_handed_back(result),
         "steps": [],
+        **result.terms,
     }
     if result.state != task.PENDING:
         return answer | {"sentence": _why_this_bot(result), "verdict": "decided"}

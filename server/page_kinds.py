@@ -12,7 +12,7 @@ from typing import Any
 
 from server.policy.demand import DemandSums
 from server.policy.savings import Savings
-from server.records import DAY_S, RETAIN_PAGE_S
+from server.records import DAY_S, RETAIN_DECISION_S, RETAIN_PAGE_S
 
 Join = Callable[[Any, Any], Any]
 
@@ -53,6 +53,11 @@ def join_sum(one: float, other: float) -> float:
 def join_max(one: Any, other: Any) -> Any:
     """Numbers, or lists that are compared by their first number, then the second."""
     return max(one, other)
+
+
+def join_newest(one: Any, other: Any) -> Any:
+    """Lists of a time, a name, and whatever belongs to them."""
+    return max(one, other, key=lambda value: (value[0], value[1]))
 
 
 def join_demand(one: DemandSums, other: DemandSums) -> DemandSums:
@@ -96,9 +101,12 @@ LEDGER = PageKind("ledger", join_ledger, retain_s=14 * DAY_S)
 """Pool and family, separated by a tab → `new_ledger`."""
 SAVINGS = PageKind("savings", join_savings, retain_s=14 * DAY_S, encode=Savings.to_plain, decode=Savings.from_plain)
 """Pool and family, separated by a tab → `policy.savings.Savings`."""
+DECISIONS = PageKind("decisions", join_newest, idempotent=True, forget_after_s=RETAIN_DECISION_S)
+"""Pool, kind and place, separated by tabs → [when, bot, what was decided and why]."""
 ANNOUNCED_ARRIVALS = PageKind("announced_arrivals", join_max, idempotent=True, forget_after_s=2 * 3600.0)
 """Pool, family, generation and task, separated by tabs → [when it came]. Of families that were announced."""
 ANNOUNCE_TAGS = PageKind("announce_tags", join_max, idempotent=True, forget_after_s=8 * 3600.0)
 """Pool, task and its tag, separated by tabs → [when the task was created, by whom, why the tag is refused or ""]."""
 
-KINDS = {kind.name: kind for kind in (LAST_SEEN, COUNTERS, DEMAND, LEDGER, SAVINGS, ANNOUNCED_ARRIVALS, ANNOUNCE_TAGS)}
+_ALL = (LAST_SEEN, COUNTERS, DEMAND, LEDGER, SAVINGS, DECISIONS, ANNOUNCED_ARRIVALS, ANNOUNCE_TAGS)
+KINDS = {kind.name: kind for kind in _ALL}

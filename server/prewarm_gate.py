@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from server import gate_recheck
+from server import decisions, gate_recheck
 from server.policy import gates, model
 from server.records import RETAIN_TASK_S, expiry, get_multi, key_of
 from server.records.bot import Bot
@@ -172,7 +172,7 @@ def _claim(service: Service, touched: Touched, token: Token, spec: LoadedSpec, a
             raise GateRefused(COVERED)
         if _adopt(touched, hand_out, service.view.is_pending, now_s):
             return None
-    request, touched.result = _records(service, spec, hand_out, asked.pool, now_s)
+    request, touched.result = _records(service, spec, hand_out, asked, now_s)
     run = {
         "family": hand_out.family,
         "generation": hand_out.generation,
@@ -190,9 +190,10 @@ def _claim(service: Service, touched: Touched, token: Token, spec: LoadedSpec, a
 
 
 def _records(
-    service: Service, spec: LoadedSpec, hand_out: HandOut, pool: str, now_s: float
+    service: Service, spec: LoadedSpec, hand_out: HandOut, asked: Asked, now_s: float
 ) -> tuple[TaskRequest, TaskResult]:
     """Request and result of a background task; it has no place in the queue."""
+    pool = asked.pool
     task_id = new_task_id(now_s, service.rng, background=True)
     piece = spec.slice_record(now_s, service.config.pool(pool))
     purpose = hand_out.purpose.value
@@ -243,6 +244,7 @@ def _records(
         slot=spec.policy.slot,
         for_task=hand_out.for_task,
         decision=hand_out.text,
+        terms=decisions.terms(hand_out, asked.plan.gates),
         expire_at=keep,
     )
     return request, result

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from server.bot_session import SessionSigner
     from server.clock import Clock
     from server.config import ConfigHolder
+    from server.decisions import Decisions
     from server.fleet_view import FleetView
     from server.jobs import Carrier
     from server.process_pages import ProcessPages
@@ -43,6 +44,7 @@ class Service:
     sessions: SessionSigner = field(init=False)
     view: FleetView = field(init=False)
     pages: ProcessPages = field(init=False)
+    decisions: Decisions = field(init=False)
     announced: AnnouncementBoard = field(init=False)
     wakeup: Wakeup = field(init=False)
     carrier: Carrier = field(init=False)

@@ -13,7 +13,7 @@ import structlog
 from server import errors, prewarm_gate, task_scheduler, task_stops
 from server.bot_session import Token
 from server.fleet_view import refresh_quietly
-from server.policy import cadence, hold_out, model
+from server.policy import cadence, model
 from server.policy.gates import BETS
 from server.policy.plan import claimable
 from server.task_scheduler import Delivery, HoldsRun, LostRace, NotNow
@@ -136,39 +136,46 @@ def _claim(
     if advice is None:
         return None
     if not service.config.pool(pool).drained:
-        for task_id in claimable(plan, token.bot, service.clock.now_s())[:MOST_TRIES]:
-            try:
-                delivery = task_scheduler.claim(service, token, task_id, advice.why_task)
-            except LostRace as lost:
-                service.count(pool, "lost_race")
-                service.view.apply(lost.found)
-                if not lost.found:
-                    service.view.forget_pending(task_id)
-                continue
-            except errors.Contention:
-                service.count(pool, "contention")
-                continue
-            service.count(pool, "claimed")
+        delivery = _claim_real(service, token, pool, plan, advice)
+        if delivery is not None:
             return delivery
     if advice.background is None:
         if advice.refused is not None:
-            service.count(pool, f"refused.{_name(advice.refused)}")
+            service.decisions.refused(pool, token.bot, advice.refused)
         return None
     try:
         delivery = prewarm_gate.claim_background(service, token, pool, advice.background, plan, standing)
     except prewarm_gate.GateRefused as refusal:
-        service.count(pool, f"refused.{_name(refusal.refused)}")
+        service.decisions.refused(pool, token.bot, refusal.refused)
         service.view.note_refusal(token.bot, refusal.refused)
         return None
     except errors.Contention:
         return None
-    service.count(pool, f"handed_out.{advice.background.purpose.value}")
+    service.decisions.handed_out(pool, token.bot, delivery.task_id, advice.background, plan)
     return delivery
 
 
-def _name(refused: model.Refused) -> str:
-    """What refusals are counted by: the gate, and the hold-out apart."""
-    return "hold_out" if hold_out.is_refusal(refused) else refused.gate.value
+def _claim_real(
+    service: Service, token: Token, pool: str, plan: model.PoolPlan, advice: model.Advice
+) -> Delivery | None:
+    tasks = claimable(plan, token.bot, service.clock.now_s())
+    if advice.tasks and not tasks:
+        service.decisions.held_back(pool, token.bot, plan.holds[advice.tasks[0]])
+    for task_id in tasks[:MOST_TRIES]:
+        try:
+            delivery = task_scheduler.claim(service, token, task_id, advice.why_task)
+        except LostRace as lost:
+            service.count(pool, "lost_race")
+            service.view.apply(lost.found)
+            if not lost.found:
+                service.view.forget_pending(task_id)
+            continue
+        except errors.Contention:
+            service.count(pool, "contention")
+            continue
+        service.count(pool, "claimed")
+        return delivery
+    return None
 
 
 def act(service: Service, pool: str, plan: model.PoolPlan) -> None:
@@ -178,13 +185,14 @@ def act(service: Service, pool: str, plan: model.PoolPlan) -> None:
     for wanted in plan.preempt:
         try:
             if task_stops.preempt(service, wanted):
-                service.count(pool, "preempted")
+                service.decisions.stopped(pool, wanted.bot, "preempted", wanted.task_id, wanted.text, wanted.for_task)
                 log.info("preempted", bot=wanted.bot, task=wanted.task_id, for_task=wanted.for_task)
         except errors.PilotlightError as error:
             log.warning("preempt failed", bot=wanted.bot, error=error.text)
     for useless in plan.useless:
         try:
-            task_stops.stop_background(service, useless.task_id, useless.n, useless.text)
+            if task_stops.stop_background(service, useless.task_id, useless.n, useless.text):
+                service.decisions.stopped(pool, useless.bot, "stopped", useless.task_id, useless.text)
         except errors.PilotlightError as error:
             log.warning("stop failed", bot=useless.bot, error=error.text)
 

@@ -170,6 +170,9 @@ def test_why_answers_for_bots_and_for_tasks(pilot: Pilot) -> None:
     assert BOT in pilot.json("why", BOT)["sentence"]
     task = pilot.json("tasks", "--limit", "1")["items"][0]["task_id"]
     assert pilot.json("why", task)["task_id"] == task
+    assert pilot.json("why", POOL)["pool"] == POOL
+    told = pilot("why", POOL).stdout
+    assert "gate\t" in told and "decided so far\ttimes" in told
     missing = pilot("why", "no-such-bot")
     assert (missing.exit_code, "no-such-bot" in missing.stderr) == (1, True)
 

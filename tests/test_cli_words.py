@@ -160,3 +160,13 @@ def test_measured_savings_are_a_figure_only_when_they_are_proven() -> None:
     known = {"src": {"measured": {"text": "Tasks get to work 12 s sooner.", "held_out": 41.0}}}
     assert tables.sentences_of_savings(known) == ["src: Tasks get to work 12 s sooner."]
     assert tables.sentences_of_savings({"src": {"measured": {"text": "Not yet.", "held_out": 0.0}}}) == []
+
+
+def test_kinds_of_decisions_are_told_in_words() -> None:
+    counts = {"refused": {"value": 12_000, "fresh_view": 2}, "handed_out": {"forecast": 30}, "others": {"held_back": 4}}
+    assert [list(row) for row in tables.of_counts(counts).rows] == [
+        ["refused: value", "12,000"],
+        ["handed out: forecast", "30"],
+        ["held back", "4"],
+        ["refused: fresh view", "2"],
+    ]

@@ -334,3 +334,17 @@ def test_a_spec_shows_on_the_fleet_page_before_anything_is_warm(pages):
     pages.bot()
     pages.send("/specs/new", SPEC, status=303)
     assert "my-src" in pages.get("/").html.find(id="stock").get_text()
+
+
+def test_a_pool_tells_why_nothing_warms_with_numbers_and_some_decisions_whole(pages):
+    pages.bot()
+    pages.send("/specs/new", {**SPEC, "expected_per_h": "0.01"}, status=303)
+    pages.clock.advance(60)
+    pages.bot()
+    assert "/pools/local" in str(pages.get("/").html.find(id="gates"))
+    page = pages.get("/pools/local")
+    said = text(page)
+    assert "Nothing is prewarmed in local now: 1 of 1 bot of local without a run is refused." in said
+    assert "Some decisions" in said and "b1" in said and "Gates and terms" in said
+    assert "Refused: " in said and "Would change it:" in said
+    assert "no pool nowhere" in text(pages.get("/pools/nowhere", status=404)).lower()

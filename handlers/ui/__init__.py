@@ -18,6 +18,7 @@ from handlers.ui import (
     config_pages,
     fleet_pages,
     live,
+    pool_pages,
     security,
     spec_pages,
     switch_pages,
@@ -40,6 +41,7 @@ ROUTES: tuple[Route, ...] = (
     *bot_pages.ROUTES,
     *spec_pages.ROUTES,
     *announced_pages.ROUTES,
+    *pool_pages.ROUTES,
     *config_pages.ROUTES,
     *switch_pages.ROUTES,
 )

@@ -49,19 +49,3 @@ class Audit(Record):
     what = Text()
     target = Text()
     detail = ndb.JsonProperty(default={})
-
-
-class Decision(Record):
-    """A sampled decision about background work, with its gates and terms. Key: time and bot."""
-
-    at_s = Seconds(indexed=True)
-    pool = Text()
-    bot = ndb.StringProperty(indexed=True, default="")
-    family = Text()
-    verdict = Text()
-    gate = Text()
-    text = Text()
-    would_change = Text()
-    task_id = ndb.StringProperty(indexed=True, default="")
-    detail = ndb.JsonProperty(default={}, compressed=True)
-    config_revision = Int()

@@ -112,6 +112,8 @@ class TaskResult(Record):
     why_bot = Text()
     """Why this bot got it."""
     decision = Text()
+    terms = ndb.JsonProperty(default={}, compressed=True)
+    """Of a background run: what the hand-out rested on, as `server.decisions.terms` has it."""
     config_revision = Int()
 
 

@@ -1,0 +1,68 @@
+"""Why is nothing warming? What a pool's bots are given now, what was decided so far, and a few decisions whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from server import decisions, errors
+from server.decisions import gate_row
+from server.policy import model
+from server.policy.words import count
+
+if TYPE_CHECKING:
+    from server.service import Service
+
+MOST_KEPT = 50
+
+
+def why_pool(service: Service, pool: str) -> dict[str, Any]:
+    """The pool's gates, what its bots without a run get at their next poll and why, and its decisions.
+
+    Raises:
+        NotFound: no such pool.
+    """
+    if pool not in service.view.pools():
+        raise errors.NotFound(f"no pool {pool}")
+    plan = service.view.plan(pool)
+    now = _now(plan)
+    return {
+        "pool": pool,
+        "mode": service.config.thresholds(pool).mode,
+        "sentence": _sentence(pool, plan, now),
+        "would_change": now[0]["would_change"] if now and not _given(plan) else "",
+        "config_revision": service.config.revision,
+        "view_age_s": service.view.age_s(),
+        "gates": [gate_row(check) for check in plan.gates],
+        "now": now,
+        "counts": decisions.counts(service.pages.counters(), pool),
+        "decisions": service.decisions.kept(pool)[:MOST_KEPT],
+    }
+
+
+def _now(plan: model.PoolPlan) -> list[dict[str, Any]]:
+    """Per kind of refusal: how many bots it keeps from background work, with the words for one; most first."""
+    refused = [advice.refused for advice in plan.advice.values() if advice.refused is not None]
+    bots = Counter(decisions.kind_of(one) for one in refused)
+    example = {decisions.kind_of(one): one for one in reversed(refused)}
+    return [
+        {"kind": kind, "bots": number, "text": example[kind].text, "would_change": example[kind].would_change}
+        for kind, number in bots.most_common()
+    ]
+
+
+def _given(plan: model.PoolPlan) -> int:
+    return sum(1 for advice in plan.advice.values() if advice.background is not None)
+
+
+def _sentence(pool: str, plan: model.PoolPlan, now: list[dict[str, Any]]) -> str:
+    given = _given(plan)
+    if given:
+        return f"{count(given, f'bot of {pool} gets', f'bots of {pool} get')} background work at the next poll."
+    if not plan.advice:
+        return f"No bot of {pool} is without a run."
+    if not now:
+        return f"The bots of {pool} get real tasks, or nothing is planned for them."
+    most = now[0]
+    who = f"{most['bots']:,} of {count(len(plan.advice), f'bot of {pool}', f'bots of {pool}')} without a run"
+    return f"Nothing is prewarmed in {pool} now: {who} {'is' if most['bots'] == 1 else 'are'} refused. {most['text']}"
