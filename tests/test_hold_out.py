@@ -108,8 +108,8 @@ def test_a_pool_without_hold_out_is_always_prewarmed_and_measures_nothing(world:
     world.configure(holdout_share=0)
     go_to(world, held_out=True)
     one, two = idle(world)
-    assert one.poll().delivery is not None
     runs(world, two)
+    assert one.poll().delivery is not None
     found = measured(world.p1)
     assert (found["treated"], found["held_out"]) == (0, 0)
 

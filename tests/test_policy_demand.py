@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.policy.demand import DemandSums, forecast_rates
-from server.policy.model import Demand
+from server.policy.demand import DemandSums, with_guess
 from server.policy.sketch import Sketch
 from tests.policy_world import NOW_S
 
@@ -82,8 +81,26 @@ def test_sums_survive_a_page() -> None:
 
 
 def test_a_page_of_another_shape_is_an_error() -> None:
-    with pytest.raises(ValueError, match="2 counts, 6 half-lives"):
+    with pytest.raises(ValueError, match="2 values for 6 half-lives"):
         DemandSums.from_plain({**DemandSums().to_plain(), "counts": [1, 2]})
+
+
+def test_a_page_of_the_version_before_is_read_and_knows_no_lengths_yet() -> None:
+    plain = steady(30, 3).observe(duration_s=300).to_plain()
+    old = {key: value for key, value in plain.items() if key not in ("ended", "lasted_s")} | {"duration": {"11": 1.0}}
+    assert DemandSums.from_plain(old) == steady(30, 3)
+
+
+def test_how_long_tasks_take_follows_the_latest_ones_once_there_are_enough() -> None:
+    sums = DemandSums.watching(NOW_S)
+    assert sums.observe(duration_s=300).demand(NOW_S).duration_s is None
+    for number in range(20):
+        sums = sums.decay(NOW_S + 60 * number).observe(duration_s=300)
+    assert sums.demand(NOW_S + 1200).duration_s == pytest.approx(300)
+    for number in range(40):
+        sums = sums.decay(NOW_S + 1200 + 10 * number).observe(duration_s=30)
+    assert 30 <= (sums.demand(NOW_S + 1600).duration_s or 0) < 40
+    assert (sums.decay(NOW_S + 86_400).duration_s() or 0) > 100
 
 
 def test_a_cost_is_learned_from_three_observations_on() -> None:
@@ -110,7 +127,8 @@ def test_an_empty_sketch_knows_nothing() -> None:
 def test_the_operators_guess_counts_at_first_and_fades_as_time_is_watched() -> None:
     def expected_per_h(watched_h: float) -> float:
         sums = DemandSums.watching(NOW_S - watched_h * HOUR_S) if watched_h else DemandSums()
-        return forecast_rates(sums.demand(NOW_S), 60 / HOUR_S)[0] * HOUR_S
+        known = sums.demand(NOW_S)
+        return with_guess(list(known.rates_per_s.values()), known.observed_s, 60 / HOUR_S)[0] * HOUR_S
 
     assert expected_per_h(0) == pytest.approx(60)
     assert expected_per_h(3) == pytest.approx(15)
@@ -118,7 +136,7 @@ def test_the_operators_guess_counts_at_first_and_fades_as_time_is_watched() -> N
 
 
 def test_without_a_guess_only_what_came_counts() -> None:
-    assert forecast_rates(Demand(rates_per_s={120: 0.5}, observed_s=60), 0.0) == [0.5]
+    assert with_guess([0.5], 60, 0.0) == [0.5]
 
 
 def test_a_cost_of_weeks_ago_gives_way_to_those_of_today() -> None:

@@ -120,14 +120,14 @@ def test_a_state_past_its_freshness_is_worth_nothing() -> None:
     )
     fleet = Fleet(seen)
     stock = Stock(fleet, Outlook(fleet))
-    assert stock.slot_worth_s("b1", "cache") == 0.0
-    assert stock.next_copy(fleet.specs["src"]) == 1
+    assert stock.bot_worth_s(fleet.by_id["b1"]) == 0.0
+    assert stock.next_copy(("src", "g1")) == 1
 
 
 def test_a_copy_that_is_being_made_counts_unless_it_is_being_stopped() -> None:
     for stop, copy in (("", 2), ("preempt", 1)):
         fleet = Fleet(view([bot("b1", run=held(Purpose.FORECAST, "src", stop=stop))], specs=[spec("src")]))
-        assert Stock(fleet, Outlook(fleet)).next_copy(fleet.specs["src"]) == copy
+        assert Stock(fleet, Outlook(fleet)).next_copy(("src", "g1")) == copy
 
 
 def test_the_last_idle_phone_is_kept_back_though_the_pool_has_many_idle_bots() -> None:
@@ -146,9 +146,9 @@ def test_a_family_that_lost_a_copy_to_another_one_has_one_fewer() -> None:
     seen = view([bot("b1", warm("lib")), bot("b2", warm("lib"))], specs=[spec("src"), spec("lib")])
     fleet = Fleet(seen)
     stock = Stock(fleet, Outlook(fleet))
-    assert (stock.next_copy(spec("lib")), stock.next_copy(spec("src"))) == (3, 1)
-    stock.hand_out(spec("src"), seen.bots[0])
-    assert (stock.next_copy(spec("lib")), stock.next_copy(spec("src"))) == (2, 2)
+    assert (stock.next_copy(("lib", "g1")), stock.next_copy(("src", "g1"))) == (3, 1)
+    fleet.begin_warm_up(seen.bots[0], spec("src"))
+    assert (stock.next_copy(("lib", "g1")), stock.next_copy(("src", "g1"))) == (2, 2)
 
 
 def test_a_bot_that_failed_at_a_family_may_still_be_warmed_for_another() -> None:

@@ -37,10 +37,16 @@ def test_a_bet_is_stopped_before_what_is_owed() -> None:
 
 
 def test_a_run_that_warms_for_a_waiting_task_is_never_stopped() -> None:
-    covering = runs("b1", Purpose.ON_DEMAND, for_task="t1")
+    covering = runs("b1", Purpose.ON_DEMAND, 20, for_task="t1")
     elsewhere = task("t1", dimensions=(("pool", ("elsewhere",)),))
     assert victims([covering], [elsewhere, task("t2")]) == []
     assert victims([covering], [task("t2")]) == [("b1", "t2")]
+
+
+def test_a_warm_up_whose_task_was_served_elsewhere_goes_on_once_it_is_half_done() -> None:
+    """A run of src takes a minute."""
+    for since_s, stops in ((29, [("b1", "t2")]), (31, [])):
+        assert victims([runs("b1", Purpose.ON_DEMAND, since_s, for_task="t1")], [task("t2")]) == stops
 
 
 def test_a_run_that_is_being_stopped_already_is_no_victim() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from server.policy.fleet import Fleet
 from server.policy.gates import reserve_size, share_limit, spec_limit
 from server.policy.model import (
+    Advice,
     Bot,
     Demand,
     Held,
@@ -204,12 +205,12 @@ def test_reserve_and_shares_hold_over_the_whole_plan(seen: PoolView) -> None:
         return
     usable, running = len(fleet.usable), len(fleet.background)
     taken = {name for name, advice in made.advice.items() if advice.why_task} | given_work.keys()
-    left = sum(1 for one in fleet.idle if one.id not in taken)
+    left = sum(1 for name in fleet.idle if name not in taken)
     assert left >= reserve_size(usable, t, seen.gate.growth_p90)
     assert running + len(given_work) <= share_limit(usable, t.background_share)
     assert len(given_work) <= t.hand_outs_per_min
     for family, number in Counter(work.family for work in bets.values()).items():
-        warms_already = sum(1 for one in fleet.background if one.held is not None and one.held.family == family)
+        warms_already = sum(1 for one in fleet.background.values() if one.held and one.held.family == family)
         assert warms_already + number <= spec_limit(fleet.specs[family], usable, t)
 
 
@@ -253,15 +254,25 @@ def test_dispatch_gives_each_task_to_one_fitting_bot_and_holds_no_task_for_ever(
         assert len(advice.tasks) == len(set(advice.tasks))
         assert seen.thresholds.sleep_min_s <= advice.sleep_s <= seen.thresholds.sleep_max_s
     for hold in made.holds.values():
-        assert NOW_S < hold.until_s <= known[hold.task_id].created_s + seen.thresholds.affinity_hold_s
-    idle = {one.id for one in fleet.idle}
+        lasts_s = seen.thresholds.affinity_hold_s if hold.bot else LONGEST_WAIT_S
+        assert NOW_S < hold.until_s <= max(NOW_S, known[hold.task_id].created_s) + lasts_s
+    idle = set(fleet.idle)
     later_s = NOW_S + seen.thresholds.affinity_hold_s
     for waiting in seen.pending:
-        if waiting.id not in own:
+        kept = made.holds.get(waiting.id)
+        if waiting.id not in own and (kept is None or kept.bot):
             takers = {name for name in idle if fleet.fits.fits(waiting.dimensions, name)}
-            assert all(made.advice[name].why_task for name in takers), "an idle bot was left over"
-        elif len(seen.pending) == 1:
+            assert all(_is_given_work(made.advice[name]) for name in takers), "an idle bot was left over"
+        elif waiting.id in own and len(seen.pending) == 1:
             assert any(waiting.id in claimable(made, name, later_s) for name in idle)
+
+
+def _is_given_work(advice: Advice) -> bool:
+    return bool(advice.why_task) or (advice.background is not None and advice.background.purpose is Purpose.ON_DEMAND)
+
+
+LONGEST_WAIT_S = 200.0
+"""For a warm-up of a minute, or for a busy bot: twice the one and a minute, half the other."""
 
 
 @MANY
@@ -302,7 +313,7 @@ def test_more_demand_never_lowers_the_stock_of_a_family(seen: PoolView, family: 
         current = fleet.specs.get(family)
         kept = sum(
             1
-            for one in fleet.idle
+            for one in fleet.idle.values()
             for name, slot in one.slots.items()
             if current is not None
             and (slot.phase, slot.family, slot.generation) == (Phase.WARM, family, current.generation)

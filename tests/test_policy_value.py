@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,7 @@ from server.policy.fleet import Fleet
 from server.policy.model import Announcement, Demand, Purpose, Thresholds
 from server.policy.outlook import Outlook
 from server.policy.plan import plan
-from server.policy.value import Curve, Needs, erlang_b, needed_soon, residence_s
+from server.policy.value import effective_copy, erlang_b, erlang_excess, miss_s, needed, needed_soon, residence_s
 from tests.policy_world import MEMORIES_S, NOW_S, bot, demand, spec, view, warm
 
 
@@ -24,15 +23,19 @@ def test_erlang_b_gives_the_textbook_losses(load: float, servers: int, loss: flo
     assert erlang_b(load, servers) == pytest.approx(loss, rel=1e-4)
 
 
+def worth(rate: float, copy: int = 1, *, warm_s: float = 2.0, stays_s: float = 3600.0, busy: int = 0) -> float:
+    """V of the copy-th copy of a state whose tasks take 300 s."""
+    occupied_s = 300.0 + warm_s
+    return needed([rate], [1.0], occupied_s, stays_s, effective_copy(copy, busy, occupied_s, stays_s))
+
+
 def test_between_whole_numbers_of_copies_the_value_is_linear_in_what_is_served() -> None:
-    needs = Needs([0.01], 300.0, 0.0, 300.0)
+    def served(busy: int) -> float:
+        return -math.log(1.0 - worth(0.01, warm_s=0.0, stays_s=300.0, busy=busy)) / 300.0
 
-    def served(curve: Curve) -> float:
-        return -math.log(1.0 - curve.at(1)) / 300.0
-
-    half_busy = Curve(replace(needs, busy=1))  # One busy copy counts for 300 / (300 + 300) of a copy.
+    # One busy copy counts for 300 / (300 + 300) of a copy.
     second = 0.01 * (erlang_b(3.0, 1) - erlang_b(3.0, 2))
-    assert served(half_busy) == pytest.approx((served(Curve(needs)) + second) / 2)
+    assert served(1) == pytest.approx((served(0) + second) / 2)
 
 
 RATES = st.floats(0.0, 0.5)
@@ -40,26 +43,42 @@ RATES = st.floats(0.0, 0.5)
 
 @given(RATES, st.floats(60, 3600), st.integers(1, 30))
 def test_each_further_copy_is_worth_less(rate: float, stays_s: float, copy: int) -> None:
-    curve = Curve(Needs([rate], 300.0, 2.0, stays_s))
-    assert 0.0 <= curve.at(copy + 1) <= curve.at(copy) + 1e-12 <= 1.0
+    one, next_one = worth(rate, copy, stays_s=stays_s), worth(rate, copy + 1, stays_s=stays_s)
+    assert 0.0 <= next_one <= one + 1e-12 <= 1.0 + 1e-12
 
 
 @given(RATES, RATES, st.integers(1, 30))
 def test_more_demand_never_makes_a_copy_worth_less(rate: float, more: float, copy: int) -> None:
-    needs = Needs([rate], 300.0, 2.0, 1800.0)
-    assert Curve(replace(needs, rates_per_s=[rate + more])).at(copy) >= Curve(needs).at(copy) - 1e-9
+    assert worth(rate + more, copy, stays_s=1800.0) >= worth(rate, copy, stays_s=1800.0) - 1e-9
 
 
 def test_busy_copies_that_will_be_free_soon_make_another_one_worth_less() -> None:
-    needs = Needs([0.01], 300.0, 2.0, 3600.0)
-    assert Curve(replace(needs, busy=5)).at(1) < Curve(needs).at(1)
+    assert worth(0.01, busy=5) < worth(0.01)
 
 
 def test_the_first_copy_is_worth_the_chance_that_anybody_comes_while_it_stays() -> None:
     """With one copy and none busy, B(0) − B(1) = 1 / (1 + a)."""
     rate, stays_s = 1 / 3600, 3600.0
-    expected = 1 - math.exp(-stays_s * rate / (1 + rate * 302))
-    assert Curve(Needs([rate], 300.0, 2.0, stays_s)).at(1) == pytest.approx(expected)
+    assert worth(rate) == pytest.approx(1 - math.exp(-stays_s * rate / (1 + rate * 302)))
+
+
+def test_the_memories_count_by_their_weights() -> None:
+    def served(weights: list[float]) -> float:
+        return -math.log(1.0 - needed([0.01, 0.0], weights, 302.0, 60.0, 1.0))
+
+    assert served([0.25, 0.75]) == pytest.approx(served([1.0, 0.0]) / 4)
+
+
+def test_a_miss_costs_less_where_busy_copies_may_come_free_in_time() -> None:
+    assert miss_s(600.0, 300.0, 1.0) == 600.0
+    assert miss_s(600.0, 300.0, 6.0) == pytest.approx((1 - math.exp(-2.5)) * 240.0)
+    assert miss_s(600.0, 300.0, 60.0) < miss_s(600.0, 300.0, 6.0)
+
+
+def test_how_much_longer_than_a_cold_start_the_next_end_takes() -> None:
+    assert erlang_excess(1, 0.01, 60.0) == pytest.approx(100 * math.exp(-0.6))
+    assert erlang_excess(2, 0.01, 60.0) > erlang_excess(1, 0.01, 60.0)
+    assert erlang_excess(1, 100.0, 60.0) == 0.0
 
 
 @pytest.mark.parametrize(

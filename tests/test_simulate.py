@@ -20,7 +20,7 @@ from server.policy.simulate.forecast import DECAYS, Forecast, erlang_excess
 from server.policy.simulate.options import Options
 from server.policy.simulate.replay import fleet_size, replay
 from server.policy.simulate.restock import base_stock
-from server.policy.value import Curve, Needs
+from server.policy.value import effective_copy, needed
 from tests.simulate_world import arrivals, poisson
 
 
@@ -88,9 +88,11 @@ def test_the_value_of_a_copy_is_the_servers_where_all_scales_count_alike():
         forecast.arrived("a", 20.0 * number)
     known = forecast.keys["a"]
     rates = [count * decay for count, decay in zip(known.counts, DECAYS, strict=True)]
-    curve = Curve(Needs(rates, known.duration_s, 2.0, 3600.0, busy=2))
+    occupied_s = known.duration_s + 2.0
     for copy in range(1, 6):
-        assert forecast.value("a", copy, 2, 580.0) == pytest.approx(curve.at(copy))
+        x = effective_copy(copy, 2, occupied_s, 3600.0)
+        expected = needed(rates, [1 / len(rates)] * len(rates), occupied_s, 3600.0, x)
+        assert forecast.value("a", copy, 2, 580.0) == pytest.approx(expected)
 
 
 def test_a_new_generation_takes_over_most_of_the_demand_of_the_last():

@@ -143,7 +143,7 @@ def test_a_pool_in_shadow_mode_warms_nothing():
     options = Options(bots=8)
     policy = Pilotlight(options, Thresholds(mode="shadow"))
     assert run(rolling(hours=3), options, policy).prewarms == 0
-    assert policy.plans > 0
+    assert policy.decisions > 0
 
 
 def test_the_clairvoyant_is_ahead_of_affinity():

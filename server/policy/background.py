@@ -1,74 +1,83 @@
-"""Background work for the idle bots: clean-ups that are owed, then bets, the best first, until a gate closes.
+"""Background work for the idle bots: clean-ups that are owed, then what was announced, then bets, the best first.
 
-Each bet that is placed counts: it takes a bot from the reserve, a run from the shares, and makes the next copy of the
-same state worth less. So several families find their balance by themselves.
+Each hand-out counts at once: it takes a bot from the reserve, a run from the shares, and makes the next copy of its
+state worth less. So several families find their balance by themselves.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+import math
 
 from server.policy import gates
-from server.policy.affinity import Dispatch
 from server.policy.appraise import Appraiser
-from server.policy.dimensions import Requirement
-from server.policy.fleet import HOLDING, Fleet, State
+from server.policy.dispatch import Dispatch
+from server.policy.fleet import HOLDING, Fleet
 from server.policy.levels import Levels
-from server.policy.model import Bot, HandOut, Phase, Purpose, Spec
+from server.policy.model import Announcement, Bot, HandOut, Phase, Purpose, Spec, Value
 from server.policy.outlook import Outlook
+from server.policy.queues import State
 from server.policy.stock import Stock
+from server.policy.victims import Victims
 from server.policy.words import named, seconds, share
 
 _SETTLED = 1e-9
+ANNOUNCED_AHEAD_S = 30.0
+"""An announcement counts from this long before the latest moment at which a warm-up would still be in time."""
+SHORT_BY = 0.5
+"""An announced task asks for a warm-up when so much of a copy is lacking for it."""
 
 
 class Background:
-    """One round of hand-outs: `decide()` fills `hand_outs`, by bot."""
+    """One round of hand-outs: `decide()` fills `hand_outs`, by bot, and moves the fleet."""
 
     def __init__(
         self,
         fleet: Fleet,
         outlook: Outlook,
         stock: Stock,
+        appraiser: Appraiser,
         assigned: Dispatch,
-        levels: Levels,
         superseded: dict[State, str],
     ) -> None:
-        self._fleet, self._outlook, self._stock, self._levels = fleet, outlook, stock, levels
-        self._view = fleet.view
-        self._superseded = superseded
-        self.appraiser = Appraiser(fleet, outlook, stock, levels)
+        self._fleet, self._outlook, self._stock = fleet, outlook, stock
+        self._view, self._superseded, self.appraiser = fleet.view, superseded, appraiser
+        self.levels = Levels(fleet, assigned)
         self.hand_outs: dict[str, HandOut] = {}
-        self.bets = {spec.family: spec for spec in fleet.specs.values() if self._may_bet(spec)}
-        self._free = [bot for bot in fleet.idle if bot.id not in assigned.by_bot]
-        self._ready = [bot for bot in self._free if self._is_ready(bot)]
-        self._holders = self._by_held()
-        self._orders: dict[str, list[Bot]] = {}
-        self._queues: dict[tuple[Requirement, str], list[Bot]] = {}
+        self._victims: Victims | None = None
 
-    def _may_bet(self, spec: Spec) -> bool:
+    def may_bet(self, spec: Spec) -> bool:
+        """Whether the spec makes a state that is warmed at all."""
         is_bet = spec.purpose not in (Purpose.CLEAN, Purpose.REAL)
         return spec.active and is_bet and (spec.family, spec.generation) not in self._superseded
 
-    def _is_ready(self, bot: Bot) -> bool:
-        """Whether the bot may be bet on at all: nothing waits for it, and no slot of it is dirty or in doubt."""
-        if self._levels.pending_for(bot):
-            return False
-        return gates.bot_gate(bot, None, self._view.thresholds, self._view.gate, self._view.now_s).passed
-
     def decide(self) -> None:
-        """Places the clean-ups, then the bets."""
-        for bot in self._free:
-            spec = self.cleaning_spec(bot)
-            if spec is not None and all(check.passed for check in self._levels.checks(bot, spec)):
-                text = f"{bot.id} is dirty since its last task; a clean-up is owed."
-                self._place(bot, spec, HandOut(spec.family, spec.generation, spec.revision, Purpose.CLEAN, text=text))
-        levels = self._levels
+        """Places the clean-ups, then what was announced, then the bets."""
+        self._clean()
+        levels = self.levels
         for check in (levels.switch_check(), levels.utilization_check(), levels.view_check(), levels.ledger_check()):
             if not check.passed:
                 return
+        if self._view.announcements:
+            self._keep_promises()
         self._place_bets()
+
+    def _is_ready(self, bot: Bot) -> bool:
+        """Whether the bot may be bet on at all: nothing waits for it, and no slot of it is dirty or in doubt."""
+        now_s = self._fleet.now_s
+        rested = now_s - bot.idle_since_s >= self._view.thresholds.min_idle_s and bot.quiet_until_s <= now_s
+        return rested and not gates.is_blocked(bot) and not self.levels.pending_for(bot)
+
+    # ---- clean-ups
+
+    def _clean(self) -> None:
+        if not any(spec.purpose is Purpose.CLEAN for spec in self._fleet.specs.values()):
+            return
+        for bot in list(self._fleet.idle.values()):
+            spec = self.cleaning_spec(bot)
+            if spec is not None and all(check.passed for check in self.levels.checks(bot, spec)):
+                text = f"{bot.id} is dirty since its last task; a clean-up is owed."
+                self._place(bot, spec, HandOut(spec.family, spec.generation, spec.revision, Purpose.CLEAN, text=text))
 
     def cleaning_spec(self, bot: Bot) -> Spec | None:
         """The spec that cleans the bot: one for its dirty slot, else one without a slot; None when it is not dirty."""
@@ -85,21 +94,81 @@ class Background:
         ]
         return min(fitting, key=lambda spec: (spec.slot == "", spec.slot, spec.family), default=None)
 
+    # ---- what was announced
+
+    def _keep_promises(self) -> None:
+        """Warms for announced tasks for which a copy will be lacking, what is due first at the front.
+
+        Supply for an entry: idle and warming copies, and of the busy ones those that probably end before half a cold
+        cost after it is due: Σ (1 − e^(−(due − now + c/2)/d)).
+        """
+        ranks: dict[State, float] = {}
+        for one in self._view.announcements:
+            spec = self._fleet.specs.get(one.family)
+            if spec is None or not self._is_due(one, spec) or not self.may_bet(spec):
+                continue
+            state = spec.family, spec.generation
+            ranks[state] = ranks.get(state, 0.0) + one.count
+            while ranks[state] - self._supply(state, one.from_s) >= SHORT_BY:
+                if not self._gates_let_pass(spec) or not self._warm_announced(spec, one):
+                    break
+
+    def _is_due(self, one: Announcement, spec: Spec) -> bool:
+        now_s = self._fleet.now_s
+        if one.generation not in ("", spec.generation) or one.until_s < now_s:
+            return False
+        lead_s = max(self._outlook.cold_s(spec.family), spec.run_s) + ANNOUNCED_AHEAD_S
+        return one.from_s <= now_s + lead_s
+
+    def _supply(self, state: State, due_s: float) -> float:
+        supply = float(self._stock.next_copy(state) - 1)
+        busy = self._fleet.busy.get(state, 0)
+        if busy:
+            costs = self._outlook.costs(state[0])
+            left_s = max(0.0, due_s - self._fleet.now_s + costs.cold_s / 2.0)
+            supply += busy * (1.0 - math.exp(-left_s / max(1.0, costs.duration_s)))
+        return supply
+
+    def _warm_announced(self, spec: Spec, one: Announcement) -> bool:
+        """Warms the bot that loses least, if what was announced is worth that."""
+        bot = self._best_bot(spec)
+        if bot is None:
+            return False
+        displaced_s = self._stock.displaced_by(bot, spec)
+        value = self.appraiser.announced(spec, one.confidence, displaced_s)
+        if value.net < self._view.thresholds.value_threshold:
+            return False
+        self._bet(spec, bot, Purpose.ANNOUNCED, value)
+        return True
+
+    # ---- bets
+
     def _place_bets(self) -> None:
+        if not self.levels.reserve_check().passed or not self.levels.shares_check().passed:
+            return
         heap: list[tuple[float, str, str]] = []
-        for spec in self.bets.values():
-            self._push(heap, spec)
+        for spec in self._fleet.specs.values():
+            if not self.appraiser.is_dull(spec) and self.may_bet(spec):
+                self._push(heap, spec)
         while heap:
             stood, family, bot_id = heapq.heappop(heap)
-            spec = self.bets[family]
-            now = self.appraiser.net(spec, self._stock.displaced_s(self._fleet.by_id[bot_id], spec))
-            if bot_id in self.hand_outs or now < -stood - _SETTLED:
+            spec, bot = self._fleet.specs[family], self._fleet.by_id[bot_id]
+            if bot_id not in self._fleet.idle:
+                self._push(heap, spec)
+                continue
+            now = self.appraiser.net(spec, self._stock.displaced_by(bot, spec))
+            if now < -stood - _SETTLED:
                 self._push(heap, spec)
             elif self._gates_let_pass(spec):
-                self._bet(heap, spec, self._fleet.by_id[bot_id])
+                displaced = bot.slots.get(self._stock.given_up(bot, spec.slot))
+                self._bet(spec, bot, Purpose.FORECAST, self.appraiser.value(spec, bot))
+                self._push(heap, spec)
+                other = self._fleet.specs.get(displaced.family) if displaced is not None else None
+                if other is not None and other is not spec and self.may_bet(other):
+                    self._push(heap, other)
 
     def _gates_let_pass(self, spec: Spec) -> bool:
-        levels = self._levels
+        levels = self.levels
         return (
             levels.reserve_check(spec).passed
             and levels.shares_check(spec).passed
@@ -109,85 +178,58 @@ class Background:
 
     def _push(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
         if self.appraiser.net(spec) < self._view.thresholds.value_threshold:
+            self.appraiser.find_dull(spec)
             return
         bot = self._best_bot(spec)
         if bot is not None:
-            net = self.appraiser.net(spec, self._stock.displaced_s(bot, spec))
+            net = self.appraiser.net(spec, self._stock.displaced_by(bot, spec))
             if net >= self._view.thresholds.value_threshold:
                 heapq.heappush(heap, (-net, spec.family, bot.id))
 
     def _best_bot(self, spec: Spec) -> Bot | None:
-        """The eligible bot that loses least in the spec's slot; on a par one that has a former generation of it."""
-        queue = self._queue(spec)
-        while queue and queue[-1].id in self.hand_outs:
-            queue.pop()
-        best = next((bot for bot in reversed(queue) if self._may_have(bot, spec)), None)
-        for bot in self._holders.get((spec.family, spec.slot), ()):
-            if self._may_have(bot, spec) and self._fleet.fits.fits(spec.dimensions, bot.id):
-                if best is None or self._stock.displaced_s(bot, spec) <= self._stock.displaced_s(best, spec):
-                    return bot
-                break
-        return best
+        """The ready bot that loses least; on a par one that has a former generation of the same family there."""
+        if self._victims is None:
+            ready = [bot for bot in self._fleet.idle.values() if self._is_ready(bot)]
+            self._victims = Victims(self._fleet, self._stock, ready)
+        best = self._victims.cheapest(spec.dimensions, spec.slot, spec)
+        former = self._former_holder(spec)
+        if former is None or best is None:
+            return former or best
+        lost_s = self._stock.displaced_by(former, spec)
+        return former if lost_s <= self._stock.displaced_by(best, spec) else best
 
-    def _may_have(self, bot: Bot, spec: Spec) -> bool:
-        waits = gates.backoff_until_s(bot, spec, self._view.thresholds) > self._view.now_s
-        return bot.id not in self.hand_outs and not waits and not self.holds(bot, spec)
+    def _former_holder(self, spec: Spec) -> Bot | None:
+        """The ready bot that holds a former (or stale) state of the family whose stragglers miss it least."""
+        fleet, best = self._fleet, None
+        for generation in fleet.generations.get(spec.family, ()):
+            state = spec.family, generation
+            copies = [] if generation == spec.generation else list(fleet.fresh.get(state, ()))
+            for name in [*copies, *fleet.stale.get(state, ())]:
+                bot = fleet.by_id[name]
+                ready = self._is_ready(bot) and not self._waits(bot, spec) and not self.holds(bot, spec)
+                if ready and fleet.fits.fits(spec.dimensions, name):
+                    order = self._stock.displaced_by(bot, spec), fleet.poll_order(bot)
+                    if best is None or order < best[0]:
+                        best = order, bot
+        return best[1] if best is not None else None
 
-    def _by_held(self) -> dict[tuple[str, str], list[Bot]]:
-        """Ready bots by (family, slot) that they hold, the one that its stragglers miss least first."""
-        found: dict[tuple[str, str], list[Bot]] = defaultdict(list)
-        for bot in self._ready:
-            for name, slot in bot.slots.items():
-                if slot.phase in HOLDING and slot.family in self.bets and self.bets[slot.family].slot == name:
-                    found[slot.family, name].append(bot)
-        for (family, _), bots in found.items():
-            spec = self.bets[family]
-            bots.sort(key=lambda bot: (self._stock.displaced_s(bot, spec), self._fleet.poll_order(bot)))
-        return found
-
-    def _queue(self, spec: Spec) -> list[Bot]:
-        """The ready bots that fit the spec, the one that loses least last; shared by specs for like bots and slot."""
-        key = spec.dimensions, spec.slot
-        queue = self._queues.get(key)
-        if queue is None:
-            order = self._orders.get(spec.slot)
-            if order is None:
-                order = self._orders[spec.slot] = self._by_loss(spec.slot)
-            queue = self._queues[key] = self._fleet.fitting(spec.dimensions, order)
-        return queue
-
-    def _by_loss(self, slot: str) -> list[Bot]:
-        stock, poll_order = self._stock, self._fleet.poll_order
-        return sorted(
-            self._ready,
-            key=lambda bot: (stock.slot_worth_s(bot.id, slot), stock.bot_worth_s(bot.id), poll_order(bot)),
-            reverse=True,
-        )
+    def _waits(self, bot: Bot, spec: Spec) -> bool:
+        return gates.backoff_until_s(bot, spec, self._view.thresholds) > self._fleet.now_s
 
     def holds(self, bot: Bot, spec: Spec) -> bool:
         """Whether the bot has the spec's state already, and fresh."""
         slot = bot.slots.get(spec.slot)
         if slot is None or (slot.family, slot.generation) != (spec.family, spec.generation):
             return False
-        return slot.phase in HOLDING and not self._stock.is_stale(slot)
+        return slot.phase in HOLDING and not self._fleet.is_stale(slot)
 
-    def _bet(self, heap: list[tuple[float, str, str]], spec: Spec, bot: Bot) -> None:
-        value = self.appraiser.value(spec, bot)
-        curve, copy = self._outlook.curve((spec.family, spec.generation)), self._stock.next_copy(spec)
-        purpose = Purpose.ANNOUNCED if curve.announced(copy) > curve.forecast(copy) else Purpose.FORECAST
+    def _bet(self, spec: Spec, bot: Bot, purpose: Purpose, value: Value) -> None:
         state = named(spec.family, spec.generation)
         worth_s = value.net * self._outlook.cold_s(spec.family)
         text = f"Warming {bot.id} for {state} is worth {seconds(worth_s)}, {share(value.net)} of a cold start."
-        displaced = bot.slots.get(spec.slot)
         self._place(bot, spec, HandOut(spec.family, spec.generation, spec.revision, purpose, value, text=text))
-        self._push(heap, spec)
-        if displaced is not None and displaced.phase in HOLDING:
-            other = self.bets.get(displaced.family)
-            if other is not None and other is not spec:
-                self._push(heap, other)
 
     def _place(self, bot: Bot, spec: Spec, hand_out: HandOut) -> None:
         self.hand_outs[bot.id] = hand_out
-        self._levels.hand_out(spec, bot)
-        self._stock.hand_out(spec, bot)
-        self.appraiser.moved()
+        self._fleet.begin_warm_up(bot, spec)
+        self.levels.moved(spec)

@@ -7,7 +7,7 @@ itself, one that comes late is decayed by its age, so neither does harm.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,25 +25,31 @@ LEAST_WATCHED_S = 900.0
 LEAST_MEASURED = 3.0
 """A cost is called learned from this many observations on."""
 
+ENOUGH_ENDED = 7.0
+"""A memory tells how long tasks take from so many that ended on."""
+
 EMPTY = Sketch()
+NONE = (0.0,) * len(HALF_LIVES_S)
 
 
 @dataclass(frozen=True, slots=True)
 class DemandSums:
     """What one process, or all of them together, saw of one family or generation.
 
-    `counts` are arrivals that have decayed until `at_s`, one per half-life. `since_s` is when watching began, 0 before.
+    `counts` are arrivals that have decayed until `at_s`, one per half-life; `ended` and `lasted_s` are the tasks that
+    ended and their lengths in all, likewise. `since_s` is when watching began, 0 before.
     """
 
     at_s: float = 0.0
-    counts: tuple[float, ...] = (0.0,) * len(HALF_LIVES_S)
+    counts: tuple[float, ...] = NONE
     arrivals: float = 0.0
     since_s: float = 0.0
     first_arrival_s: float = 0.0
     last_arrival_s: float = 0.0
     cold: Sketch = EMPTY
     warm: Sketch = EMPTY
-    duration: Sketch = EMPTY
+    ended: tuple[float, ...] = NONE
+    lasted_s: tuple[float, ...] = NONE
 
     @classmethod
     def watching(cls, since_s: float) -> DemandSums:
@@ -55,17 +61,16 @@ class DemandSums:
         passed_s = now_s - self.at_s
         if passed_s <= 0.0:
             return self
-        counts = tuple(
-            count * 2.0 ** (-passed_s / half_life) for count, half_life in zip(self.counts, HALF_LIVES_S, strict=True)
-        )
+        fading = [2.0 ** (-passed_s / half_life) for half_life in HALF_LIVES_S]
         fades = 2.0 ** (-passed_s / COST_HALF_LIFE_S)
         return replace(
             self,
             at_s=now_s,
-            counts=counts,
+            counts=_faded(self.counts, fading),
             cold=self.cold.scaled(fades),
             warm=self.warm.scaled(fades),
-            duration=self.duration.scaled(fades),
+            ended=_faded(self.ended, fading),
+            lasted_s=_faded(self.lasted_s, fading),
         )
 
     def add(self, arrival_s: float) -> DemandSums:
@@ -87,13 +92,21 @@ class DemandSums:
     def observe(
         self, *, cold_s: float | None = None, warm_s: float | None = None, duration_s: float | None = None
     ) -> DemandSums:
-        """With the costs of a run that ended: seconds to useful work on a cold or on a warm bot, and its length."""
+        """With the costs of a run that ended just now: seconds to useful work on a cold or a warm bot, its length."""
         return replace(
             self,
             cold=self.cold if cold_s is None else self.cold.add(cold_s),
             warm=self.warm if warm_s is None else self.warm.add(warm_s),
-            duration=self.duration if duration_s is None else self.duration.add(duration_s),
+            ended=self.ended if duration_s is None else tuple([count + 1.0 for count in self.ended]),
+            lasted_s=self.lasted_s if duration_s is None else tuple([sum_s + duration_s for sum_s in self.lasted_s]),
         )
+
+    def duration_s(self) -> float | None:
+        """The mean length of the tasks that ended lately: by the shortest memory that has seen enough of them."""
+        for ended, lasted_s in zip(self.ended, self.lasted_s, strict=True):
+            if ended >= ENOUGH_ENDED:
+                return lasted_s / ended
+        return self.lasted_s[-1] / self.ended[-1] if self.ended[-1] >= LEAST_MEASURED else None
 
     def merge(self, other: DemandSums) -> DemandSums:
         """What both saw, as of the later of the two."""
@@ -101,14 +114,15 @@ class DemandSums:
         a, b = self.decay(now_s), other.decay(now_s)
         return DemandSums(
             at_s=now_s,
-            counts=tuple(x + y for x, y in zip(a.counts, b.counts, strict=True)),
+            counts=_sum(a.counts, b.counts),
             arrivals=a.arrivals + b.arrivals,
             since_s=_earlier(a.since_s, b.since_s),
             first_arrival_s=_earlier(a.first_arrival_s, b.first_arrival_s),
             last_arrival_s=max(a.last_arrival_s, b.last_arrival_s),
             cold=a.cold.merge(b.cold),
             warm=a.warm.merge(b.warm),
-            duration=a.duration.merge(b.duration),
+            ended=_sum(a.ended, b.ended),
+            lasted_s=_sum(a.lasted_s, b.lasted_s),
         )
 
     def rates(self, now_s: float) -> dict[int, float]:
@@ -131,9 +145,10 @@ class DemandSums:
             arrivals=self.arrivals,
             cold_cost_s=_learned(self.cold),
             warm_cost_s=_learned(self.warm),
-            duration_s=_learned(self.duration),
+            duration_s=self.duration_s(),
             first_arrival_s=self.first_arrival_s,
             observed_s=max(0.0, now_s - self.since_s) if self.since_s else 0.0,
+            at_s=now_s,
         )
 
     def to_plain(self) -> dict[str, Any]:
@@ -147,7 +162,8 @@ class DemandSums:
             "last_arrival_s": self.last_arrival_s,
             "cold": {str(key): weight for key, weight in self.cold.weights.items()},
             "warm": {str(key): weight for key, weight in self.warm.weights.items()},
-            "duration": {str(key): weight for key, weight in self.duration.weights.items()},
+            "ended": list(self.ended),
+            "lasted_s": list(self.lasted_s),
         }
 
     @classmethod
@@ -157,20 +173,33 @@ class DemandSums:
         Raises:
             KeyError, TypeError, ValueError: the values are not what `to_plain()` made.
         """
-        counts = tuple(float(count) for count in plain["counts"])
-        if len(counts) != len(HALF_LIVES_S):
-            raise ValueError(f"{len(counts)} counts, {len(HALF_LIVES_S)} half-lives")
         return cls(
             at_s=float(plain["at_s"]),
-            counts=counts,
+            counts=_by_memory(plain["counts"]),
             arrivals=float(plain["arrivals"]),
             since_s=float(plain["since_s"]),
             first_arrival_s=float(plain["first_arrival_s"]),
             last_arrival_s=float(plain["last_arrival_s"]),
             cold=_sketch(plain["cold"]),
             warm=_sketch(plain["warm"]),
-            duration=_sketch(plain["duration"]),
+            ended=_by_memory(plain.get("ended", NONE)),
+            lasted_s=_by_memory(plain.get("lasted_s", NONE)),
         )
+
+
+def _faded(values: tuple[float, ...], fading: Sequence[float]) -> tuple[float, ...]:
+    return tuple([value * fade for value, fade in zip(values, fading, strict=True)])
+
+
+def _sum(some: tuple[float, ...], others: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple([a + b for a, b in zip(some, others, strict=True)])
+
+
+def _by_memory(plain: Sequence[float]) -> tuple[float, ...]:
+    values = tuple(float(value) for value in plain)
+    if len(values) != len(HALF_LIVES_S):
+        raise ValueError(f"{len(values)} values for {len(HALF_LIVES_S)} half-lives")
+    return values
 
 
 def _earlier(one_s: float, other_s: float) -> float:
@@ -186,15 +215,15 @@ def _learned(sketch: Sketch) -> float | None:
     return sketch.quantile(0.5) if sketch.weight >= LEAST_MEASURED else None
 
 
-def forecast_rates(demand: Demand, prior_per_s: float) -> list[float]:
-    """Expected arrivals per second, one rate per memory.
+def with_guess(rates_per_s: Sequence[float], observed_s: float, guess_per_s: float) -> list[float]:
+    """Rates by memory with the operator's guess, which is one more observation, PRIOR_S long, beside those measured.
 
-    The prior is one more observation, PRIOR_S long: rate = (observed_s · measured + PRIOR_S · prior) / (observed_s +
-    PRIOR_S). An example: prior 60 per hour, nothing came in 3 hours: 15 per hour. While it is unknown for how long
-    anybody watched, the larger of the two.
+    rate = (observed_s · measured + PRIOR_S · guess) / (observed_s + PRIOR_S). An example: guess 60 per hour, nothing
+    came in 3 hours: 15 per hour. While it is unknown for how long anybody watched, the larger of the two.
     """
-    if demand.observed_s <= 0.0:
-        return [max(rate, prior_per_s) for rate in demand.rates_per_s.values()] or [prior_per_s]
-    faith = PRIOR_S / (PRIOR_S + demand.observed_s) if prior_per_s > 0 else 0.0
-    measured = list(demand.rates_per_s.values()) or [0.0]
-    return [(1.0 - faith) * rate + faith * prior_per_s for rate in measured]
+    if guess_per_s <= 0.0:
+        return list(rates_per_s)
+    if observed_s <= 0.0:
+        return [max(rate, guess_per_s) for rate in rates_per_s]
+    faith = PRIOR_S / (PRIOR_S + observed_s)
+    return [(1.0 - faith) * rate + faith * guess_per_s for rate in rates_per_s]

@@ -55,6 +55,13 @@ class Fits:
         self._groups: dict[Requirement, frozenset[int]] = {}
         self._ids: dict[Requirement, Requirement] = {}
 
+    def __contains__(self, requirement: Requirement) -> bool:
+        return requirement in self._distinct
+
+    def knowing(self, requirement: Requirement) -> Fits:
+        """The same bots and one requirement more."""
+        return Fits(self._bots.values(), self._distinct | {requirement})
+
     @property
     def group_count(self) -> int:
         """How many kinds of bots there are."""

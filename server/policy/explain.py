@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from server.policy import gates
 from server.policy.background import Background
-from server.policy.fleet import Fleet, State, why_unusable
-from server.policy.levels import Levels
-from server.policy.model import Bot, Gate, GateCheck, HandOut, Refused, Spec, Value
-from server.policy.stock import Stock
+from server.policy.decision import Minds
+from server.policy.fleet import why_unusable
+from server.policy.model import Bot, Gate, GateCheck, HandOut, PendingTask, Refused, Spec, Value
+from server.policy.queues import State
 from server.policy.words import all_of, count, duration, named, share
 
 MOST_VALUES = 3
@@ -22,11 +23,13 @@ class Explainer:
     """Refusals for the bots of one plan, after its hand-outs are placed."""
 
     def __init__(
-        self, fleet: Fleet, stock: Stock, levels: Levels, background: Background, superseded: dict[State, str]
+        self, minds: Minds, background: Background, superseded: dict[State, str], waiting: Sequence[PendingTask]
     ) -> None:
-        self._fleet, self._stock, self._levels = fleet, stock, levels
+        self._fleet, self._levels, self._waiting = minds.fleet, background.levels, waiting
         self._background, self._superseded = background, superseded
-        self._view = fleet.view
+        self._view = minds.fleet.view
+        self._able = [*minds.fleet.idle.values(), *(minds.fleet.by_id[name] for name in background.hand_outs)]
+        self._bets = [spec for spec in minds.fleet.specs.values() if background.may_bet(spec)]
         self._best: dict[int, list[Spec]] = {}
 
     def shadowed(self, bot: Bot, hand_out: HandOut) -> Refused:
@@ -70,9 +73,7 @@ class Explainer:
         group = self._fleet.fits.group_of[bot.id]
         found = self._best.get(group)
         if found is None:
-            found = [
-                spec for spec in self._background.bets.values() if group in self._fleet.fits.groups(spec.dimensions)
-            ]
+            found = [spec for spec in self._bets if group in self._fleet.fits.groups(spec.dimensions)]
             appraiser = self._background.appraiser
             found.sort(key=lambda spec: (-appraiser.net(spec), spec.family))
             self._best[group] = found
@@ -105,7 +106,7 @@ class Explainer:
 
     def unusable(self, bot: Bot) -> Refused:
         """For a bot that can take nothing."""
-        check = gates.bot_gate(bot, None, self._view.thresholds, self._view.gate, self._view.now_s)
+        check = gates.bot_gate(bot, None, self._view.thresholds, self._view.gate, self._fleet.now_s)
         return Refused(Gate.BOT, check.text, check.would_change or why_unusable(bot), (check,))
 
     def pool_gates(self) -> tuple[GateCheck, ...]:
@@ -127,17 +128,17 @@ class Explainer:
 
     def _no_bot_check(self) -> GateCheck:
         """What stands for gate 3 in a pool whose bots are no number to take a share of."""
-        text = f"No bot of {self._view.pool} can take work." if self._view.bots else f"{self._view.pool} has no bots."
+        text = f"No bot of {self._view.pool} can take work." if self._fleet.by_id else f"{self._view.pool} has no bots."
         return GateCheck(Gate.UTILIZATION, False, text, would_change="A bot that can take work.")
 
     def _pending_check(self) -> GateCheck:
-        waiting, pool = len(self._view.pending), self._view.pool
+        waiting, pool = len(self._waiting), self._view.pool
         change = f"No pending task in {pool} that an idle bot could take." if waiting else ""
         return GateCheck(Gate.PENDING, waiting == 0, f"{count(waiting, 'pending task')} in {pool}.", waiting, 0, change)
 
     def _rested_check(self) -> GateCheck:
         """What stands for gate 6: how many idle bots have been idle for long enough."""
-        idle_s = [max(0.0, self._view.now_s - bot.idle_since_s) for bot in self._fleet.idle]
+        idle_s = [max(0.0, self._fleet.now_s - bot.idle_since_s) for bot in self._able]
         if not idle_s:
             return GateCheck(Gate.BOT, False, "No bot is idle.", 0, 1, "An idle bot.")
         least_s = self._view.thresholds.min_idle_s

@@ -1,12 +1,19 @@
-"""One PoolView, sorted once into what the decisions ask for: who is usable, idle, busy, and who fits what."""
+"""A pool as an index: who is usable, idle, busy, what is held where, who fits what; made from a view, then kept up.
+
+`plan()` makes one from a PoolView. The simulator keeps one for a whole replay and puts in what changed. A decision
+moves it too: `begin()` and `begin_warm_up()` take the bot that was given something.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import heapq
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 from server.policy.dimensions import Fits, Requirement
-from server.policy.model import Bot, Phase, PoolView, Purpose, Slot, Spec, Wish
+from server.policy.model import Bot, PendingTask, Phase, PoolView, Purpose, Slot, Spec, Wish
+from server.policy.queues import Queues, State
 
 HOLDING = frozenset({Phase.WARM, Phase.STALE})
 """Phases in which an idle bot has the slot's state at hand (a stale one is second-rate, yet at hand)."""
@@ -14,8 +21,8 @@ HOLDING = frozenset({Phase.WARM, Phase.STALE})
 LATE_S = 10.0
 """A bot whose poll is due for longer may be gone."""
 
-State = tuple[str, str]
-"""(family, generation)"""
+Copies = dict[str, str]
+"""Idle bots that hold a state, with the slot that it is in."""
 
 
 def why_unusable(bot: Bot) -> str:
@@ -34,6 +41,11 @@ def serves(slot: Slot, wish: Wish) -> bool:
     return slot.phase in HOLDING and slot.family == wish.family and wish.generation in ("", slot.generation)
 
 
+def fulfilled(bot: Bot, wishes: Iterable[Wish]) -> tuple[Wish, ...]:
+    """The wishes for which the bot is warm."""
+    return tuple([wish for wish in wishes if any(serves(slot, wish) for slot in bot.slots.values())])
+
+
 def newest_specs(specs: Iterable[Spec]) -> dict[str, Spec]:
     """Per family the spec of the highest sequence: the others are superseded by it."""
     newest: dict[str, Spec] = {}
@@ -44,46 +56,216 @@ def newest_specs(specs: Iterable[Spec]) -> dict[str, Spec]:
     return newest
 
 
+def _count_down(counts: Counter[Any], key: object) -> None:
+    counts[key] -= 1
+    if counts[key] <= 0:
+        del counts[key]
+
+
 class Fleet:
-    """The bots of a view by what they do, and the index of what they fit and hold.
+    """The bots of a pool by what they do, its pending tasks, and the index of what they fit and hold.
 
     `usable` bots are alive and healthy. `idle` ones hold no run and their quiet time is over. `real` and `background`
-    are the usable bots that hold a run.
+    are the usable bots that hold a run. The dimensions of a bot may not change within an index. `view` is the pool as
+    it was last looked at: of its bots and tasks the index knows better.
     """
 
     def __init__(self, view: PoolView) -> None:
-        self.view = view
-        self.usable: list[Bot] = []
-        self.idle: list[Bot] = []
-        self.real: list[Bot] = []
-        self.background: list[Bot] = []
-        self.by_id = {bot.id: bot for bot in view.bots}
-        for bot in view.bots:
-            if not bot.alive or bot.quarantined or bot.maintenance:
-                continue
-            self.usable.append(bot)
-            if bot.held is None:
-                if bot.quiet_until_s <= view.now_s:
-                    self.idle.append(bot)
-            elif bot.held.purpose is Purpose.REAL:
-                self.real.append(bot)
-            else:
-                self.background.append(bot)
+        self.view, self.now_s = view, view.now_s
+        self.by_id: dict[str, Bot] = {}
+        self.usable: dict[str, Bot] = {}
+        self.idle: dict[str, Bot] = {}
+        self.real: dict[str, Bot] = {}
+        self.background: dict[str, Bot] = {}
+        self.usable_in: Counter[int] = Counter()
+        self.idle_in: Counter[int] = Counter()
+        self.real_in: Counter[int] = Counter()
+        self.held_states = 0
+        """Warm states on all usable bots, in use or not."""
+        self.fresh: dict[State, Copies] = defaultdict(dict)
+        self.stale: dict[State, Copies] = defaultdict(dict)
+        self.generations: dict[str, Counter[str]] = defaultdict(Counter)
+        """Per family the generations that idle bots hold."""
+        self.busy: Counter[State] = Counter()
+        """Real tasks that use a state now."""
+        self.warming: dict[State, dict[str, Bot]] = defaultdict(dict)
+        """Background runs that make a state and are not being stopped."""
         self.specs = newest_specs(view.specs)
+        self.spec_of = {(spec.family, spec.generation): spec for spec in view.specs}
+        """The newest revision of each state that a spec makes, former generations included."""
+        self.queues = Queues()
+        self._begun: dict[str, State] = {}
+        """Bots that a decision gave something, with the state that they use or make: until they are put in anew."""
+        self._expiries: list[tuple[float, str]] = []
         requirements = {task.dimensions for task in view.pending} | {spec.dimensions for spec in view.specs}
         self.fits = Fits(view.bots, requirements)
-        self.pending_ids = frozenset(task.id for task in view.pending)
-        self.wished = self._count_wishes()
+        for bot in view.bots:
+            self.put_bot(bot)
+        for task in view.pending:
+            self.put_task(task)
 
-    def _count_wishes(self) -> dict[State, int]:
-        counts: dict[State, int] = defaultdict(int)
-        for task in self.view.pending:
-            for wish in task.wishes:
-                counts[wish.family, wish.generation] += 1
-        return dict(counts)
+    # ---- what changes
+
+    def advance(self, view: PoolView) -> None:
+        """A later look at the same pool; its bots, tasks and specs come by `put_…()`."""
+        self.view, self.now_s = view, view.now_s
+        while self._expiries and self._expiries[0][0] < self.now_s:
+            bot = self.by_id[heapq.heappop(self._expiries)[1]]
+            if bot.id in self.idle:
+                self.put_bot(bot)
+
+    def put_spec(self, spec: Spec) -> None:
+        """Another revision or generation of a spec, or a new one."""
+        self.spec_of[spec.family, spec.generation] = spec
+        known = self.specs.get(spec.family)
+        self.specs = newest_specs([*self.specs.values(), spec])
+        self._know(spec.dimensions)
+        if known is None or known.fresh_for_s != spec.fresh_for_s:
+            for bot in list(self.idle.values()):
+                self.put_bot(bot)
+
+    def put_task(self, task: PendingTask) -> None:
+        """A task that waits."""
+        self._know(task.dimensions)
+        self.queues.put(task)
+
+    def _know(self, requirement: Requirement) -> None:
+        """Bots that looked alike so far may differ in what the requirement asks for."""
+        if requirement in self.fits:
+            return
+        self.fits = self.fits.knowing(requirement)
+        group_of = self.fits.group_of
+        self.usable_in = Counter(group_of[name] for name in self.usable)
+        self.idle_in = Counter(group_of[name] for name in self.idle)
+        self.real_in = Counter(group_of[name] for name in self.real)
+
+    def put_bot(self, bot: Bot) -> None:
+        """A bot as it is now, in place of what was known of it."""
+        if bot.id in self.usable:
+            self._forget(self.by_id[bot.id])
+        self.by_id[bot.id] = bot
+        if not bot.alive or bot.quarantined or bot.maintenance:
+            return
+        group = self.fits.group_of[bot.id]
+        self.usable[bot.id] = bot
+        self.usable_in[group] += 1
+        for slot in bot.slots.values():
+            if slot.phase in HOLDING:
+                self.held_states += 1
+            elif slot.phase is Phase.IN_USE and slot.family:
+                self.held_states += 1
+                self.busy[slot.family, slot.generation] += 1
+        held = bot.held
+        if held is None:
+            if bot.quiet_until_s <= self.now_s:
+                self._put_idle(bot, group)
+        elif held.purpose is Purpose.REAL:
+            self.real[bot.id] = bot
+            self.real_in[group] += 1
+        else:
+            self.background[bot.id] = bot
+            if held.family and not held.stop:
+                self.warming[held.family, held.generation][bot.id] = bot
+
+    def _put_idle(self, bot: Bot, group: int) -> None:
+        self.idle[bot.id] = bot
+        self.idle_in[group] += 1
+        for name, slot in bot.slots.items():
+            if slot.phase in HOLDING:
+                state = slot.family, slot.generation
+                copies = self.stale if self.is_stale(slot) else self.fresh
+                copies[state][bot.id] = name
+                self.generations[slot.family][slot.generation] += 1
+                spec = self.specs.get(slot.family)
+                if copies is self.fresh and spec is not None:
+                    heapq.heappush(self._expiries, (slot.since_s + spec.fresh_for_s, bot.id))
+
+    def _forget(self, bot: Bot) -> None:
+        """Takes a usable bot out of all but `by_id`."""
+        group = self.fits.group_of[bot.id]
+        del self.usable[bot.id]
+        self.usable_in[group] -= 1
+        for slot in bot.slots.values():
+            if slot.phase in HOLDING:
+                self.held_states -= 1
+            elif slot.phase is Phase.IN_USE and slot.family:
+                self.held_states -= 1
+                _count_down(self.busy, (slot.family, slot.generation))
+        self._leave_idle(bot)
+        if self.real.pop(bot.id, None) is not None:
+            self.real_in[group] -= 1
+        begun = self._begun.pop(bot.id, None)
+        if self.background.pop(bot.id, None) is not None:
+            made = begun if bot.held is None else (bot.held.family, bot.held.generation)
+            if made is not None:
+                self.warming[made].pop(bot.id, None)
+        elif begun is not None:
+            _count_down(self.busy, begun)
+
+    def _leave_idle(self, bot: Bot) -> None:
+        if self.idle.pop(bot.id, None) is None:
+            return
+        self.idle_in[self.fits.group_of[bot.id]] -= 1
+        for slot in bot.slots.values():
+            if slot.phase in HOLDING:
+                state = slot.family, slot.generation
+                if self.fresh[state].pop(bot.id, None) is None:
+                    self.stale[state].pop(bot.id, None)
+                _count_down(self.generations[slot.family], slot.generation)
+
+    # ---- what a decision does
+
+    def begin(self, task: PendingTask, bot: Bot, aim: State | None) -> None:
+        """The idle bot runs the task from now on. `aim` is the state that it uses then."""
+        self.queues.drop(task.id)
+        self._leave_idle(bot)
+        self.real[bot.id] = bot
+        self.real_in[self.fits.group_of[bot.id]] += 1
+        if aim is not None:
+            self.busy[aim] += 1
+            self._begun[bot.id] = aim
+
+    def begin_warm_up(self, bot: Bot, spec: Spec) -> None:
+        """The idle bot runs for the spec from now on."""
+        self._leave_idle(bot)
+        self.background[bot.id] = bot
+        self.warming[spec.family, spec.generation][bot.id] = bot
+        self._begun[bot.id] = (spec.family, spec.generation)
+
+    # ---- what is asked
+
+    def is_stale(self, slot: Slot) -> bool:
+        """Whether the state is known to be stale, or is past its spec's freshness."""
+        if slot.phase is not Phase.WARM:
+            return True
+        spec = self.specs.get(slot.family)
+        return spec is not None and self.now_s - slot.since_s > spec.fresh_for_s
+
+    def spec_for(self, wish: Wish) -> Spec | None:
+        """The spec that makes the state wished for; where any generation serves, the current one."""
+        if not wish.generation:
+            return self.specs.get(wish.family)
+        return self.spec_of.get((wish.family, wish.generation))
+
+    def aim(self, wishes: tuple[Wish, ...]) -> Wish | None:
+        """The wish that decides how a task is served: the first that a spec knows, else the first."""
+        for wish in wishes:
+            if wish.family in self.specs:
+                return wish
+        return wishes[0] if wishes else None
+
+    def holders(self, wish: Wish) -> list[tuple[State, Copies]]:
+        """Who is idle and holds what serves the wish: fresh copies first."""
+        family, generation = wish.family, wish.generation
+        known = self.generations.get(family)
+        if not known or (generation and generation not in known):
+            return []
+        states = [(family, generation)] if generation else [(family, one) for one in known]
+        found = [(state, self.fresh[state]) for state in states] + [(state, self.stale[state]) for state in states]
+        return [(state, copies) for state, copies in found if copies]
 
     def fitting(self, requirement: Requirement, bots: Iterable[Bot]) -> list[Bot]:
-        """Those of the bots that satisfy the requirement (one that the view has)."""
+        """Those of the bots that satisfy the requirement (one that the index has)."""
         return [bot for bot in bots if self.fits.fits(requirement, bot.id)]
 
     def poll_order(self, bot: Bot) -> tuple[int, float, str]:
@@ -95,6 +277,6 @@ class Fleet:
         """
         if bot.held_poll:
             return 0, 0.0, bot.id
-        if bot.next_poll_s < self.view.now_s - LATE_S:
+        if bot.next_poll_s < self.now_s - LATE_S:
             return 3, -bot.next_poll_s, bot.id
         return (2 if bot.polls_elsewhere else 1), bot.next_poll_s, bot.id

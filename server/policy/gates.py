@@ -225,6 +225,11 @@ def bot_gate(bot: Bot, spec: Spec | None, thresholds: Thresholds, gate: GateStat
     return GateCheck(Gate.BOT, True, f"{bot.id} is healthy and has been idle for {duration(idle_s)}.", idle_s, least_s)
 
 
+def is_blocked(bot: Bot) -> bool:
+    """Whether a slot of the idle bot is dirty or in doubt, which keeps it from everything but a clean-up."""
+    return any(slot.phase in BLOCKED for slot in bot.slots.values())
+
+
 def _blocked_slots(bot: Bot) -> list[tuple[str, str]]:
     """Slots in which nothing may be made, since they are dirty or what they hold is in doubt; with what ends that."""
     found = []

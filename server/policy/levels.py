@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from server.policy import gates
-from server.policy.affinity import Dispatch
 from server.policy.dimensions import Requirement
+from server.policy.dispatch import Dispatch
 from server.policy.fleet import Fleet
 from server.policy.model import Bot, GateCheck, Purpose, Spec
 from server.policy.utilization import hysteresis, utilization
@@ -15,41 +15,46 @@ _SpecChecks = tuple[GateCheck, list[GateCheck], list[GateCheck]]
 
 
 class Levels:
-    """Counts per group of like bots and in all. `hand_out()` moves them: every hand-out of a plan counts at once."""
+    """Counts per group of like bots and in all. They move with the fleet; `moved()` tells of each hand-out."""
 
     def __init__(self, fleet: Fleet, assigned: Dispatch) -> None:
         self.fleet, self.view = fleet, fleet.view
-        group_of = fleet.fits.group_of
-        self._usable = Counter(group_of[bot.id] for bot in fleet.usable)
-        self._real = Counter(group_of[bot.id] for bot in fleet.real)
-        self._idle: Counter[int] = Counter()
-        for bot in fleet.idle:
-            side = self._real if bot.id in assigned.by_bot else self._idle
-            side[group_of[bot.id]] += 1
         self._known: dict[str, _SpecChecks] = {}
         self._pending: Counter[int] = Counter()
         self._pending_by_id: dict[Requirement, int] = {}
         waiting = self._count_pending(assigned)
-        self.idle_left = self._idle.total()
-        self.running_all = len(fleet.background)
-        self.running = Counter(bot.held.family for bot in fleet.background if bot.held is not None)
-        self._recent = gates.recent_hand_outs(self.view.gate, self.view.now_s)
+        self.running = Counter(bot.held.family for bot in fleet.background.values() if bot.held is not None)
+        self.running.update(hand_out.family for hand_out in assigned.hand_outs.values())
+        self._recent = gates.recent_hand_outs(self.view.gate, fleet.now_s) + len(assigned.hand_outs)
         self.utilization = utilization(len(fleet.real), waiting, len(fleet.usable))
         self.gate_open, self.below_since_s = hysteresis(
-            self.utilization, self.view.thresholds, self.view.gate.open, self.view.gate.below_since_s, self.view.now_s
+            self.utilization, self.view.thresholds, self.view.gate.open, self.view.gate.below_since_s, fleet.now_s
         )
 
+    @property
+    def idle_left(self) -> int:
+        """Idle, untouched bots."""
+        return len(self.fleet.idle)
+
+    @property
+    def running_all(self) -> int:
+        """Background runs under way or handed out."""
+        return len(self.fleet.background)
+
     def _count_pending(self, assigned: Dispatch) -> int:
-        """Fills the pending counts; returns how many more bots the pending tasks could occupy."""
-        group_of, waiting = self.fleet.fits.group_of, 0
-        busy = Counter(group_of[bot.id] for bot in self.fleet.real)
-        for requirement, number in Counter(task.dimensions for task in assigned.order).items():
-            groups = self.fleet.fits.groups(requirement)
-            waiting += min(number, sum(self._usable[group] - busy[group] for group in groups))
-            if self.fleet.fits.names_a_bot(requirement):
+        """Fills the pending counts; returns how many more bots the tasks without one could occupy."""
+        fleet, waiting = self.fleet, 0
+        asked = Counter(fleet.queues.asked)
+        for requirement, number in asked.items():
+            groups = fleet.fits.groups(requirement)
+            free = sum(fleet.usable_in[group] - fleet.real_in[group] for group in groups)
+            waiting += min(number, free)
+        asked.update(made.task.dimensions for made in assigned.by_task.values())
+        for requirement, number in asked.items():
+            if fleet.fits.names_a_bot(requirement):
                 self._pending_by_id[requirement] = number
             else:
-                self._pending.update(dict.fromkeys(groups, number))
+                self._pending.update(dict.fromkeys(fleet.fits.groups(requirement), number))
         return waiting
 
     def pending_for(self, bot: Bot) -> int:
@@ -60,13 +65,10 @@ class Levels:
 
     def idle_fitting(self, spec: Spec) -> int:
         """Idle, untouched bots that fit the spec."""
-        return sum(self._idle[group] for group in self.fleet.fits.groups(spec.dimensions))
+        return sum(self.fleet.idle_in[group] for group in self.fleet.fits.groups(spec.dimensions))
 
-    def hand_out(self, spec: Spec, bot: Bot) -> None:
-        """The bot runs for the spec from now on."""
-        self._idle[self.fleet.fits.group_of[bot.id]] -= 1
-        self.idle_left -= 1
-        self.running_all += 1
+    def moved(self, spec: Spec) -> None:
+        """A bot runs for the spec from now on."""
         self.running[spec.family] += 1
         self._recent += 1
         self._known.clear()
@@ -77,23 +79,22 @@ class Levels:
 
     def utilization_check(self, spec: Spec | None = None) -> GateCheck:
         """Gate 3, for the pool, or for the bots that compete with the spec's for the same tasks if they are busier."""
-        level, who = self.utilization, ""
-        if spec is not None:
-            groups = self.fleet.fits.groups(spec.dimensions)
-            usable = sum(self._usable[group] for group in groups)
-            part = utilization(sum(self._real[group] for group in groups), 0, usable) if usable else 0.0
+        fleet, level, who = self.fleet, self.utilization, ""
+        if spec is not None and fleet.fits.group_count > 1:
+            groups = fleet.fits.groups(spec.dimensions)
+            usable = sum(fleet.usable_in[group] for group in groups)
+            part = utilization(sum(fleet.real_in[group] for group in groups), 0, usable) if usable else 0.0
             if part > level and (self.gate_open or part >= self.view.thresholds.utilization_stop):
                 level, who = part, f" that fit {spec.family}"
-        view = self.view
-        return gates.utilization_gate(level, self.gate_open, self.below_since_s, view.thresholds, view.now_s, who)
+        return gates.utilization_gate(level, self.gate_open, self.below_since_s, self.view.thresholds, fleet.now_s, who)
 
     def reserve_check(self, spec: Spec | None = None) -> GateCheck:
         """Gate 4 for the next hand-out: for the pool, and for the bots that fit the spec."""
-        thresholds = self.view.thresholds
-        whole = gates.reserve_gate(self.idle_left, len(self.fleet.usable), thresholds, self.view.gate.growth_p90)
-        if spec is None or not whole.passed:
+        fleet, thresholds = self.fleet, self.view.thresholds
+        whole = gates.reserve_gate(self.idle_left, len(fleet.usable), thresholds, self.view.gate.growth_p90)
+        if spec is None or not whole.passed or fleet.fits.group_count == 1:
             return whole
-        usable = sum(self._usable[group] for group in self.fleet.fits.groups(spec.dimensions))
+        usable = sum(fleet.usable_in[group] for group in fleet.fits.groups(spec.dimensions))
         part = gates.reserve_gate(self.idle_fitting(spec), usable, thresholds, who=f" that fit {spec.family}")
         return whole if part.passed else part
 
@@ -118,7 +119,7 @@ class Levels:
             first,
             gates.pending_gate(bot.id, self.pending_for(bot)),
             *middle,
-            gates.bot_gate(bot, spec, self.view.thresholds, self.view.gate, self.view.now_s),
+            gates.bot_gate(bot, spec, self.view.thresholds, self.view.gate, self.fleet.now_s),
             *last,
         ]
 

@@ -120,6 +120,10 @@ class Bot:
     polls_elsewhere: bool = False
     failed_s: Mapping[str, float] = field(default_factory=dict)
     """Per family: when a background run of it last failed here, until one succeeds."""
+    most_states: int = 0
+    """Warm states that fit side by side; one more displaces the least recently used. 0: each slot holds its own."""
+    out_of_turn: int = 0
+    """Real tasks that it started before an older one that had waited too long, since its last cold start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,8 @@ class Demand:
     """When a real task first wanted it, ever: the order FIRST_SEEN rests on it, so it must outlive the rates."""
     observed_s: float = 0.0
     """For how long arrivals have been watched; the spec's own guess fades as it grows."""
+    at_s: float = 0.0
+    """When the rates were computed: they have decayed since. 0: they are of now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,10 +288,13 @@ class PoolView:
     thresholds: Thresholds
     gate: GateState
     generation_demand: Mapping[tuple[str, str], Demand] = field(default_factory=dict)
+    """Per (family, generation); (family, "") are the tasks that take any, which may be left out."""
     announcements: tuple[Announcement, ...] = ()
     config_revision: int = 0
     states_put_per_s: float = 0.0
-    """Warm states made or renewed in the pool per second, lately; 0 while unknown. Tells how long a state stays."""
+    """Warm states that took another's place per second, lately; 0 while unknown. Tells how long a state stays."""
+    memory_weights: Mapping[int, float] = field(default_factory=dict)
+    """How much each memory of the rates counts, by half-life; empty: all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +359,8 @@ class Advice:
     `tasks`: real tasks to claim, best first (three at most are tried). A task with a Hold for another bot stands here
     too: `plan.claimable()` leaves it out until the hold ends, so that a plan stays right while it ages. `background`:
     when no task fits. `sleep_s`: when there is neither, before jitter (`cadence.jittered()`). `why_task`: for people,
-    why this bot gets the first task, "" without one.
+    why this bot gets the first task, "" without one. `out_of_turn`: that task goes before an older one that had waited
+    for too long; the bot must count it.
     """
 
     tasks: tuple[str, ...] = ()
@@ -358,6 +368,7 @@ class Advice:
     refused: Refused | None = None
     sleep_s: float = 10.0
     why_task: str = ""
+    out_of_turn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +394,10 @@ class Useless:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A pending task is held back for a warm bot until `until_s`; polls of colder bots pass it over."""
+    """A pending task is held back for a warm bot until `until_s`; polls of colder bots pass it over.
+
+    `bot` is "" where it waits for whichever bot is warm first: one that is being warmed, or a busy one that ends.
+    """
 
     task_id: str
     bot: str

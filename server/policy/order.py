@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from server.policy.fleet import HOLDING, Fleet, State
+from server.policy.fleet import HOLDING, Fleet
 from server.policy.model import Demand, Order, Phase, Spec
+from server.policy.queues import State
 from server.policy.words import named
 
 
@@ -72,7 +73,7 @@ def superseded_states(fleet: Fleet) -> dict[State, str]:
 def _reported(fleet: Fleet) -> dict[str, dict[str, tuple[str, float]]]:
     """Per family the generations that bots hold beside the current one: a bot each, the one that had it first."""
     found: dict[str, dict[str, tuple[str, float]]] = {}
-    for bot in fleet.usable:
+    for bot in fleet.usable.values():
         for slot in bot.slots.values():
             spec = fleet.specs.get(slot.family)
             if spec is None or slot.generation in ("", spec.generation):

@@ -1,13 +1,17 @@
-"""What is expected to be asked of each warm state: arrival rates, costs, announcements, and so the curve V(k, ·)."""
+"""What is expected to be asked of each warm state: arrival rates, costs, announcements, and so the value V(k, j)."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from server.policy.demand import forecast_rates
-from server.policy.fleet import HOLDING, Fleet, State
-from server.policy.model import Demand, Phase
-from server.policy.value import Curve, Needs, residence_s
+from server.policy.demand import with_guess
+from server.policy.fleet import Fleet
+from server.policy.model import Announcement, Demand, PoolView
+from server.policy.queues import State
+from server.policy.value import effective_copy, miss_s, needed, residence_s
 
 DEFAULT_COLD_S = 60.0
 DEFAULT_WARM_S = 2.0
@@ -15,49 +19,95 @@ DEFAULT_DURATION_S = 300.0
 """Prior of a real task's length."""
 INHERITED = 0.8
 """Share of the demand for former generations that their successor takes over; stragglers keep the rest."""
-ANNOUNCED_AHEAD_S = 30.0
-"""An announcement counts from this long before the latest moment at which a warm-up would still be in time."""
+VALUE_AGE_S = 10.0
+"""A value that was worked out holds for this long, unless something of its state changes."""
+TOTAL_AGE_S = 60.0
+
+_NOBODY = Demand()
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a family's tasks take, in seconds: start-up cold and warm, their difference, and the work d."""
+
+    cold_s: float
+    warm_s: float
+    saved_s: float
+    duration_s: float
+
+    @property
+    def occupied_s(self) -> float:
+        """d + w: for how long a task on a warm bot keeps it."""
+        return self.duration_s + self.warm_s
+
+
+class _Rates:
+    """The rates of one state at one moment, and the values worked out from them by (copy, busy)."""
+
+    __slots__ = ("at_s", "residence_s", "tasks_per_s", "values", "weights")
+
+    def __init__(self, at_s: float, tasks_per_s: list[float], weights: list[float], residence_s: float) -> None:
+        self.at_s, self.tasks_per_s, self.weights, self.residence_s = at_s, tasks_per_s, weights, residence_s
+        self.values: dict[tuple[int, int], float] = {}
 
 
 class Outlook:
-    """Demand for the states of one view. Rates are tasks per second, costs are seconds."""
+    """Demand for the states of a pool. Rates are tasks per second, costs are seconds.
+
+    Where the fleet is kept up, `stirred()` says that a family's demand changed, `turned()` that all did.
+    """
 
     def __init__(self, fleet: Fleet) -> None:
-        self._view, self._specs = fleet.view, fleet.specs
-        self._named: dict[str, list[tuple[str, Demand]]] = defaultdict(list)
-        for (family, generation), demand in self._view.generation_demand.items():
-            if generation:
-                self._named[family].append((generation, demand))
-        self._held_states = 0
-        self._busy: dict[State, int] = defaultdict(int)
-        for bot in fleet.usable:
-            for slot in bot.slots.values():
-                if slot.phase in HOLDING:
-                    self._held_states += 1
-                elif slot.phase is Phase.IN_USE and slot.family:
-                    self._busy[slot.family, slot.generation] += 1
-        self._curves: dict[State, Curve] = {}
-        self._saved_s: dict[str, float] = {}
+        self._fleet = fleet
+        self._rates: dict[State, _Rates] = {}
+        self._costs: dict[str, Costs] = {}
+        self._total: tuple[float, float, float] | None = None
+        self._announced_in: tuple[Announcement, ...] = ()
+        self._announced: dict[str, list[Announcement]] = {}
+        self.turns = 0
+        """How often everything changed at once."""
 
-    def _demand(self, family: str) -> Demand:
-        return self._view.demand.get(family) or Demand()
+    @property
+    def _view(self) -> PoolView:
+        return self._fleet.view
+
+    def stirred(self, state: State) -> None:
+        """A task of this state came, or what is known of its family's costs changed."""
+        family = state[0]
+        spec = self._fleet.specs.get(family)
+        for generation in {state[1], "", spec.generation if spec is not None else ""}:
+            self._rates.pop((family, generation), None)
+        self._costs.pop(family, None)
+
+    def turned(self) -> None:
+        """The weights of the memories or the residence changed: nothing that was worked out holds."""
+        self._rates.clear()
+        self.turns += 1
+
+    # ---- costs
+
+    def costs(self, family: str) -> Costs:
+        """Learned ones, else the spec's guess, else a minute cold and five minutes of work."""
+        found = self._costs.get(family)
+        if found is None:
+            known, spec = self._view.demand.get(family, _NOBODY), self._fleet.specs.get(family)
+            cold_s = spec.cold_cost_s if spec is not None else DEFAULT_COLD_S
+            warm_s = spec.warm_cost_s if spec is not None else DEFAULT_WARM_S
+            cold_s = known.cold_cost_s if known.cold_cost_s is not None else cold_s
+            warm_s = known.warm_cost_s if known.warm_cost_s is not None else warm_s
+            duration_s = known.duration_s or DEFAULT_DURATION_S
+            found = self._costs[family] = Costs(cold_s, warm_s, max(0.0, cold_s - warm_s), duration_s)
+        return found
 
     def cold_s(self, family: str) -> float:
-        """Seconds that a real task spends on a cold bot: learned, else the spec's guess, else a minute."""
-        learned, spec = self._demand(family).cold_cost_s, self._specs.get(family)
-        return learned if learned is not None else spec.cold_cost_s if spec is not None else DEFAULT_COLD_S
-
-    def warm_s(self, family: str) -> float:
-        """The same on a warm bot."""
-        learned, spec = self._demand(family).warm_cost_s, self._specs.get(family)
-        return learned if learned is not None else spec.warm_cost_s if spec is not None else DEFAULT_WARM_S
+        """Seconds that a real task spends on a cold bot before useful work."""
+        return self.costs(family).cold_s
 
     def saved_s(self, family: str) -> float:
         """Seconds that a real task gains on a warm bot, never below 0."""
-        found = self._saved_s.get(family)
-        if found is None:
-            found = self._saved_s[family] = max(0.0, self.cold_s(family) - self.warm_s(family))
-        return found
+        return self.costs(family).saved_s
+
+    # ---- rates
 
     def rates_per_s(self, state: State) -> list[float]:
         """Expected arrivals for one generation, one rate per memory.
@@ -65,57 +115,163 @@ class Outlook:
         The current generation of a spec has its family's demand, less what stragglers keep for former generations. A
         former one has its stragglers. (family, "") stands for the tasks that take any generation.
         """
-        family, generation = state
-        spec = self._specs.get(family)
-        if spec is None:
-            return forecast_rates(self._view.generation_demand.get(state) or self._demand(family), 0.0)
-        if generation == spec.generation:
-            stragglers = [(name, 1.0 - INHERITED) for name, _ in self._named[family] if name != generation]
-            return self._family_less(family, dict(stragglers), spec.expected_per_h / 3600.0)
-        if not generation:
-            return self._family_less(family, {name: 1.0 for name, _ in self._named[family]}, 0.0)
-        own = self._view.generation_demand.get(state)
-        return [(1.0 - INHERITED) * rate for rate in own.rates_per_s.values()] if own else [0.0]
+        return self._rates_of(state).tasks_per_s
 
-    def _family_less(self, family: str, shares: dict[str, float], prior_per_s: float) -> list[float]:
-        """The family's demand less these shares of the demand for some of its generations."""
-        whole = self._demand(family)
-        others = [(shares[name], demand.rates_per_s) for name, demand in self._named[family] if name in shares]
-        rates = {
-            memory: max(0.0, rate - sum(part * of.get(memory, 0.0) for part, of in others))
-            for memory, rate in whole.rates_per_s.items()
+    def expected_per_s(self) -> dict[State, dict[int, float]]:
+        """What each memory expects of every state that anybody wanted or a spec makes now."""
+        states = {state for state in self._view.generation_demand if state[1]}
+        states.update((family, spec.generation) for family, spec in self._fleet.specs.items())
+        states.update((family, "") for family in self._view.demand if family not in self._fleet.specs)
+        return {
+            state: dict(zip(self._view.demand[state[0]].rates_per_s, self.rates_per_s(state), strict=True))
+            for state in states
+            if state[0] in self._view.demand
         }
-        return forecast_rates(Demand(rates_per_s=rates, observed_s=whole.observed_s), prior_per_s)
 
-    def curve(self, state: State) -> Curve:
-        """V(k, ·) of a state."""
-        found = self._curves.get(state)
-        if found is None:
-            family = state[0]
-            spec = self._specs.get(family)
-            fresh_for_s = spec.fresh_for_s if spec is not None else float("inf")
-            needs = Needs(
-                rates_per_s=self.rates_per_s(state),
-                duration_s=self._demand(family).duration_s or DEFAULT_DURATION_S,
-                warm_s=self.warm_s(family),
-                residence_s=residence_s(
-                    self._held_states, self._view.states_put_per_s, self.cold_s(family), fresh_for_s
-                ),
-                busy=self._busy.get(state, 0),
-            )
-            found = self._curves[state] = Curve(needs, self._promises(state))
+    def _rates_of(self, state: State) -> _Rates:
+        now_s = self._fleet.now_s
+        found = self._rates.get(state)
+        if found is None or not 0.0 <= now_s - found.at_s <= VALUE_AGE_S:
+            memories = list(self._view.demand.get(state[0], _NOBODY).rates_per_s) or [0]
+            known = self._view.memory_weights
+            weights = [known.get(memory, 0.0) for memory in memories] if known else [1.0] * len(memories)
+            in_all = sum(weights) or 1.0
+            weights = [weight / in_all for weight in weights]
+            found = _Rates(now_s, self._work_out(state, memories), weights, self._residence_s(state[0]))
+            self._rates[state] = found
         return found
 
-    def _promises(self, state: State) -> list[tuple[float, float]]:
-        """(copies, confidence) announced for the state and due, the surest first."""
-        spec = self._specs.get(state[0])
-        lead_s = ANNOUNCED_AHEAD_S + (spec.run_s if spec is not None else 0.0)
-        current = spec is None or state[1] == spec.generation
-        due = [
-            (a.count, a.confidence)
-            for a in self._view.announcements
-            if a.family == state[0]
-            and (a.generation == state[1] or (not a.generation and current))
-            and a.from_s - lead_s <= self._view.now_s <= a.until_s
+    def _work_out(self, state: State, memories: Sequence[int]) -> list[float]:
+        family, generation = state
+        spec = self._fleet.specs.get(family)
+        own = self._view.generation_demand.get(state)
+        if spec is None:
+            return self._now(own or self._view.demand.get(family, _NOBODY), memories)
+        if not generation:
+            return self._unnamed(family, memories)
+        if generation != spec.generation:
+            return [(1.0 - INHERITED) * rate for rate in self._now(own or _NOBODY, memories)]
+        whole = self._view.demand.get(family, _NOBODY)
+        rates = self._now(whole, memories)
+        if self._has_others(family, generation):
+            unnamed, mine = self._unnamed(family, memories), self._now(own or _NOBODY, memories)
+            stay = 1.0 - INHERITED
+            rates = [
+                max(0.0, every - stay * (every - any_one - one))
+                for every, any_one, one in zip(rates, unnamed, mine, strict=True)
+            ]
+        return with_guess(rates, whole.observed_s, spec.expected_per_h / 3600.0)
+
+    def _has_others(self, family: str, generation: str) -> bool:
+        own = self._view.generation_demand.get((family, generation), _NOBODY)
+        any_one = self._view.generation_demand.get((family, ""), _NOBODY)
+        return self._view.demand.get(family, _NOBODY).arrivals > own.arrivals + any_one.arrivals
+
+    def _unnamed(self, family: str, memories: Sequence[int]) -> list[float]:
+        """Arrivals that take any generation: told, else the family's less those of its generations."""
+        told = self._view.generation_demand.get((family, ""))
+        if told is not None:
+            return self._now(told, memories)
+        rates = self._now(self._view.demand.get(family, _NOBODY), memories)
+        for (other, generation), demand in self._view.generation_demand.items():
+            if other == family and generation:
+                rates = [max(0.0, a - b) for a, b in zip(rates, self._now(demand, memories), strict=True)]
+        return rates
+
+    def _now(self, demand: Demand, memories: Sequence[int]) -> list[float]:
+        """The rates as they have decayed until now."""
+        passed_s = max(0.0, self._fleet.now_s - demand.at_s) if demand.at_s else 0.0
+        rates = [demand.rates_per_s.get(memory, 0.0) for memory in memories]
+        if passed_s <= 0.0:
+            return rates
+        return [
+            rate * 2.0 ** (-passed_s / memory) if memory else rate for rate, memory in zip(rates, memories, strict=True)
         ]
-        return sorted(due, key=lambda promise: -promise[1])
+
+    def _residence_s(self, family: str) -> float:
+        spec = self._fleet.specs.get(family)
+        fresh_for_s = spec.fresh_for_s if spec is not None else math.inf
+        states = max(self._fleet.held_states, 1)
+        return residence_s(states, self._view.states_put_per_s, self.cold_s(family), fresh_for_s)
+
+    def all_per_s(self) -> float:
+        """Arrivals of all families, averaged over the memories; a minute old at most."""
+        return self._totals()[1]
+
+    def mean_duration_s(self) -> float:
+        """The mean of d over the families for which it was measured; a minute old at most."""
+        return self._totals()[2]
+
+    def _totals(self) -> tuple[float, float, float]:
+        now_s = self._fleet.now_s
+        if self._total is None or not 0.0 <= now_s - self._total[0] <= TOTAL_AGE_S:
+            demand = self._view.demand
+            lengths = [known.duration_s for known in demand.values() if known.duration_s]
+            mean_s = sum(lengths) / len(lengths) if lengths else DEFAULT_DURATION_S
+            self._total = now_s, sum(self.family_per_s(family) for family in demand), mean_s
+        return self._total
+
+    def family_per_s(self, family: str) -> float:
+        """Arrivals of one family, averaged over the memories."""
+        rates = self._view.demand.get(family, _NOBODY).rates_per_s
+        return sum(rates.values()) / len(rates) if rates else 0.0
+
+    # ---- values
+
+    def value(self, state: State, copy: int) -> float:
+        """V(k, j) of the copy-th idle copy (from 1): by arrivals, or as far as somebody announced it."""
+        return max(self.forecast(state, copy), self.announced(state, copy))
+
+    def forecast(self, state: State, copy: int) -> float:
+        """V(k, j) by arrivals alone."""
+        known, busy = self._rates_of(state), self._fleet.busy.get(state, 0)
+        found = known.values.get((copy, busy))
+        if found is None:
+            occupied_s = self.costs(state[0]).occupied_s
+            x = effective_copy(copy, busy, occupied_s, known.residence_s)
+            found = needed(known.tasks_per_s, known.weights, occupied_s, known.residence_s, x)
+            known.values[copy, busy] = found
+        return found
+
+    def miss_s(self, state: State, copy: int) -> float:
+        """m: what a task pays that misses the copy-th copy, where a busy one may free itself for it in time."""
+        costs, known = self.costs(state[0]), self._rates_of(state)
+        x = effective_copy(copy, self._fleet.busy.get(state, 0), costs.occupied_s, known.residence_s)
+        return miss_s(costs.cold_s, costs.occupied_s, x)
+
+    # ---- announcements
+
+    def announcements(self, state: State) -> list[Announcement]:
+        """What is announced of the state and not over, what is due first at the front."""
+        family, generation = state
+        spec = self._fleet.specs.get(family)
+        current = spec is None or generation == spec.generation
+        return [
+            one
+            for one in self._by_family().get(family, ())
+            if one.until_s >= self._fleet.now_s and (one.generation == generation or (not one.generation and current))
+        ]
+
+    def _by_family(self) -> dict[str, list[Announcement]]:
+        if self._announced_in is not self._view.announcements:
+            self._announced_in = self._view.announcements
+            found: dict[str, list[Announcement]] = defaultdict(list)
+            for one in self._announced_in:
+                found[one.family].append(one)
+            for several in found.values():
+                several.sort(key=lambda one: (one.from_s, one.source))
+            self._announced = dict(found)
+        return self._announced
+
+    def announced(self, state: State, copy: int) -> float:
+        """The confidence with which the copy-th copy was announced to be needed while it would stay; 0: it was not."""
+        if not self._view.announcements:
+            return 0.0
+        horizon_s = self._fleet.now_s + self._rates_of(state).residence_s
+        reached = 0.0
+        told = [one for one in self.announcements(state) if one.from_s <= horizon_s]
+        for one in sorted(told, key=lambda one: -one.confidence):
+            reached += one.count
+            if copy <= reached + 1e-9:
+                return one.confidence
+        return 0.0

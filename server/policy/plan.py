@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from server.policy import affinity, cadence, preemption
-from server.policy.affinity import Dispatch
-from server.policy.background import Background
+from server.policy.advice import Advices
+from server.policy.decision import Minds, decide
 from server.policy.explain import Explainer
 from server.policy.fleet import Fleet
 from server.policy.gates import reserve_size
-from server.policy.levels import Levels
-from server.policy.model import Advice, Hold, PendingTask, PoolPlan, PoolView
+from server.policy.holds import holds
+from server.policy.model import PoolPlan, PoolView
 from server.policy.order import superseded_states
-from server.policy.outlook import Outlook
-from server.policy.stock import Stock
+from server.policy.queues import turn
 
 
 def plan(view: PoolView) -> PoolPlan:
@@ -23,24 +19,29 @@ def plan(view: PoolView) -> PoolPlan:
     Advice stands for every bot that holds no run; one that is dead, quarantined, in maintenance or kept quiet is
     advised to sleep for the longest time.
     """
-    fleet = Fleet(view)
-    outlook = Outlook(fleet)
-    stock = Stock(fleet, outlook)
-    assigned = affinity.dispatch(fleet, outlook, stock)
-    outdated = superseded_states(fleet)
-    levels = Levels(fleet, assigned)
-    background = Background(fleet, outlook, stock, assigned, levels, outdated)
-    background.decide()
-    explainer = Explainer(fleet, stock, levels, background, outdated)
-    off = "prewarming is stopped" if view.gate.stopped else "prewarming is off" if view.thresholds.mode == "off" else ""
+    return plan_of(Minds.about(Fleet(view)))
+
+
+def plan_of(minds: Minds) -> PoolPlan:
+    """Plans a fleet that is kept up; it counts as given what the plan hands out."""
+    fleet = minds.fleet
+    for task in list(fleet.queues.by_id.values()):
+        if 0.0 < task.expires_s <= fleet.now_s:
+            fleet.queues.drop(task.id)
+    waiting, able = sorted(fleet.queues.by_id.values(), key=turn), dict(fleet.idle)
+    superseded = superseded_states(fleet)
+    made = decide(minds, superseded)
+    held_back = holds(fleet, minds.outlook, minds.stock, made.assigned)
+    levels = made.background.levels
+    explainer = Explainer(minds, made.background, superseded, waiting)
     return PoolPlan(
-        advice=_advice(fleet, stock, assigned, background, explainer),
-        preempt=preemption.preemptions(fleet, assigned.unserved),
-        useless=preemption.useless_runs(fleet, outdated, off),
-        holds=assigned.holds,
+        advice=Advices(minds, made, explainer, held_back, waiting, able),
+        preempt=made.preempt,
+        useless=made.useless,
+        holds=held_back,
         gates=explainer.pool_gates(),
         utilization=levels.utilization,
-        reserve=reserve_size(len(fleet.usable), view.thresholds, view.gate.growth_p90),
+        reserve=reserve_size(len(fleet.usable), fleet.view.thresholds, fleet.view.gate.growth_p90),
         below_since_s=levels.below_since_s,
         gate_open=levels.gate_open,
     )
@@ -51,47 +52,7 @@ def claimable(made: PoolPlan, bot_id: str, now_s: float) -> tuple[str, ...]:
     advice = made.advice.get(bot_id)
     if advice is None:
         return ()
-    holds = made.holds
+    kept = made.holds
     return tuple(
-        task for task in advice.tasks if task not in holds or holds[task].bot == bot_id or holds[task].until_s <= now_s
+        task for task in advice.tasks if task not in kept or kept[task].bot == bot_id or kept[task].until_s <= now_s
     )
-
-
-def _advice(
-    fleet: Fleet, stock: Stock, assigned: Dispatch, background: Background, explainer: Explainer
-) -> dict[str, Advice]:
-    thresholds = fleet.view.thresholds
-    live = thresholds.mode == "live"
-    others = affinity.alternatives(fleet, assigned)
-    sleeps = cadence.sleeps({bot.id: stock.bot_worth_s(bot.id) for bot in fleet.idle}, thresholds)
-    advice: dict[str, Advice] = {}
-    for bot in fleet.view.bots:
-        if bot.held is not None:
-            continue
-        if bot.id not in sleeps:
-            advice[bot.id] = Advice(refused=explainer.unusable(bot), sleep_s=thresholds.sleep_max_s)
-            continue
-        own = assigned.by_bot.get(bot.id)
-        tasks = _tasks(fleet, bot.id, own.task if own else None, others, assigned.holds)
-        hand_out = background.hand_outs.get(bot.id)
-        refused = None
-        if hand_out is not None and not live:
-            refused, hand_out = explainer.shadowed(bot, hand_out), None
-        elif hand_out is None:
-            refused = explainer.refusal(bot)
-        advice[bot.id] = Advice(tasks, hand_out, refused, sleeps[bot.id], own.text if own else "")
-    return advice
-
-
-def _tasks(
-    fleet: Fleet, bot_id: str, own: PendingTask | None, others: dict[int, list[PendingTask]], holds: Mapping[str, Hold]
-) -> tuple[str, ...]:
-    """The bot's own task first, then what else it could take: a few at once, a few when their holds end."""
-    tasks = [own.id] if own is not None else []
-    left = {False: affinity.MOST_ALTERNATIVES - len(tasks), True: affinity.MOST_ALTERNATIVES}
-    for task in others.get(fleet.fits.group_of[bot_id], ()):
-        is_held = task.id in holds
-        if left[is_held] > 0 and task is not own and fleet.fits.fits(task.dimensions, bot_id):
-            tasks.append(task.id)
-            left[is_held] -= 1
-    return tuple(tasks)

@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from server.policy.fleet import Fleet, State, why_unusable
-from server.policy.model import Bot, Held, PendingTask, Preempt, Purpose, Useless
+from server.policy.dispatch import Dispatch
+from server.policy.fleet import Fleet, why_unusable
+from server.policy.model import Bot, Held, PendingTask, Preempt, Purpose, Useless, Victim
+from server.policy.queues import State
 from server.policy.words import duration, named
 
 _RELUCTANCE = {Purpose.FORECAST: 0, Purpose.ANNOUNCED: 1, Purpose.ON_DEMAND: 2, Purpose.CLEAN: 3}
 """A bet goes first, what is owed goes last."""
 
+HALF_DONE = 0.5
+"""A warm-up on demand whose task was served elsewhere goes on once this part of it is done."""
 
-def mark_holds(task: PendingTask, fleet: Fleet) -> bool:
-    """Whether the task's victim is still being stopped, or was just freed for it."""
+
+def marks(fleet: Fleet) -> dict[str, str]:
+    """The tasks whose victim is still being stopped, or was just freed for them, with that bot."""
+    return {task.id: mark.bot for task in fleet.queues.marked.values() if (mark := _mark_that_holds(task, fleet))}
+
+
+def _mark_that_holds(task: PendingTask, fleet: Fleet) -> Victim | None:
     mark = task.victim
-    if mark is None or fleet.view.now_s >= mark.until_s:
-        return False
+    if mark is None or fleet.now_s >= mark.until_s:
+        return None
     bot = fleet.by_id.get(mark.bot)
-    return bot is not None and not why_unusable(bot) and (bot.held is None or bot.held.n == mark.n)
+    is_good = bot is not None and not why_unusable(bot) and (bot.held is None or bot.held.n == mark.n)
+    return mark if is_good else None
 
 
-def preemptions(fleet: Fleet, unserved: Iterable[PendingTask]) -> tuple[Preempt, ...]:
-    """For each waiting task, in order, the background run that loses least; one victim a task, one task a victim.
+def preemptions(
+    fleet: Fleet, assigned: Dispatch, pending: frozenset[str], marked: Mapping[str, str]
+) -> tuple[Preempt, ...]:
+    """For each task without a bot, in order, the background run that loses least; one victim a task, one task a victim.
 
-    A run is never chosen that is being stopped already, or that warms for a task which still waits.
+    A run is never chosen that is being stopped already, or that warms for a task which still waits. `pending` are the
+    tasks that wait, `marked` those for which a run is being stopped.
     """
-    tasks = [task for task in unserved if not mark_holds(task, fleet)]
+    tasks = [task for task in assigned.unserved if task.id not in marked]
     if not tasks:
         return ()
-    marked = {task.victim.bot for task in fleet.view.pending if task.victim is not None and mark_holds(task, fleet)}
+    spared = {*assigned.counted_on, *marked.values()}
     victims = sorted(
-        (bot for bot in fleet.background if bot.id not in marked and _may_stop(bot.held, fleet)),
-        key=lambda bot: _loss(bot, fleet.view.now_s),
+        (bot for bot in fleet.background.values() if bot.id not in spared and _may_stop(bot.held, fleet, pending)),
+        key=lambda bot: _loss(bot, fleet.now_s),
     )
     chosen: list[Preempt] = []
     for task in tasks:
@@ -45,8 +58,13 @@ def preemptions(fleet: Fleet, unserved: Iterable[PendingTask]) -> tuple[Preempt,
     return tuple(chosen)
 
 
-def _may_stop(held: Held | None, fleet: Fleet) -> bool:
-    return held is not None and not held.stop and held.for_task not in fleet.pending_ids
+def _may_stop(held: Held | None, fleet: Fleet, pending: frozenset[str]) -> bool:
+    if held is None or held.stop or held.for_task in pending:
+        return False
+    if held.purpose is not Purpose.ON_DEMAND:
+        return True
+    spec = fleet.spec_of.get((held.family, held.generation))
+    return spec is None or fleet.now_s - held.since_s < HALF_DONE * spec.run_s
 
 
 def _loss(bot: Bot, now_s: float) -> tuple[int, bool, float, str]:
@@ -56,7 +74,7 @@ def _loss(bot: Bot, now_s: float) -> tuple[int, bool, float, str]:
 
 
 def _text(bot: Bot, held: Held, task: PendingTask, fleet: Fleet) -> str:
-    done = duration(max(0.0, fleet.view.now_s - held.since_s))
+    done = duration(max(0.0, fleet.now_s - held.since_s))
     lost = "keeps its part done" if held.resumable else f"loses {done} of work, the least"
     return (
         f"{bot.id} stops warming {named(held.family, held.generation)} for {task.id}: "
@@ -70,7 +88,7 @@ def useless_runs(fleet: Fleet, superseded: dict[State, str], switched_off: str) 
     `superseded` says per state why; `switched_off` is the reason that ends all of it, "" when prewarming is on.
     """
     runs = []
-    for bot in fleet.background:
+    for bot in fleet.background.values():
         held = bot.held
         if held is None or held.stop:
             continue
@@ -83,7 +101,7 @@ def useless_runs(fleet: Fleet, superseded: dict[State, str], switched_off: str) 
 
 def _why_useless(held: Held, fleet: Fleet, superseded: dict[State, str]) -> str:
     state = held.family, held.generation
-    if held.purpose is Purpose.CLEAN or held.for_task in fleet.pending_ids or state in fleet.wished:
+    if held.purpose is Purpose.CLEAN or held.for_task in fleet.queues.by_id or state in fleet.queues.wished:
         return ""
     spec = fleet.specs.get(held.family)
     if spec is None:

@@ -6,18 +6,19 @@ residence time T (how long a state stays on a bot before something displaces it)
 
     V(k, j) = 1 − exp(−T · Σ_s w_s · λ_s · [B(a_s, x − 1) − B(a_s, x)]),   x = j + busy · T / (T + d + w)
 
-over several memories s of the arrival rate, equally weighted for now. A probability, not hits × T: a lost copy costs at
-most one miss, since the miss makes it again.
+over several memories s of the arrival rate with weights w_s. A probability, not hits × T: a lost copy costs at most one
+miss, since the miss makes it again. The formulas are those of the agreed design of the policy.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 LONGEST_RESIDENCE_S = 3600.0
-NEGLIGIBLE = 1e-12
+NEGLIGIBLE = 1e-9
+RESCUED = 0.25
+"""Share of the busy copies on whose end a task that missed can count: others want them too."""
 
 
 def erlang_b(load: float, servers: int) -> float:
@@ -27,77 +28,60 @@ def erlang_b(load: float, servers: int) -> float:
     """
     lost = 1.0
     for server in range(1, servers + 1):
-        lost = _next_loss(load, lost, server)
+        lost = load * lost / (server + load * lost)
     return lost
 
 
-def _next_loss(load: float, lost: float, server: int) -> float:
-    offered = load * lost
-    return offered / (server + offered)
+def served_by(load: float, x: float) -> float:
+    """B(a, x − 1) − B(a, x), linear between whole numbers: what the x-th server serves of the arrivals. x ≥ 1."""
+    whole = int(x)
+    before = 1.0
+    for server in range(1, whole):
+        offered = load * before
+        before = offered / (server + offered)
+        if before < NEGLIGIBLE:
+            return 0.0
+    offered = load * before
+    at = offered / (whole + offered)
+    part = x - whole
+    if not part:
+        return before - at
+    offered = load * at
+    after = offered / (whole + 1 + offered)
+    return (1.0 - part) * (before - at) + part * (at - after)
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What V needs to know of a state: arrival rates by memory, task time d, warm start w, residence T, busy copies."""
+def needed(
+    rates_per_s: Sequence[float], weights: Sequence[float], occupied_s: float, residence_s: float, x: float
+) -> float:
+    """V: the probability that the x-th copy is needed within the residence time.
 
-    rates_per_s: Sequence[float]
-    duration_s: float
-    warm_s: float
-    residence_s: float
-    busy: float = 0.0
+    `occupied_s` is d + w; the weights are those of the rates and add up to 1.
+    """
+    load_s = min(occupied_s, residence_s)
+    served_per_s = 0.0
+    for rate, weight in zip(rates_per_s, weights, strict=True):
+        load = rate * load_s
+        if load > NEGLIGIBLE:
+            served_per_s += weight * rate * served_by(load, x)
+    return 1.0 - math.exp(-residence_s * served_per_s)
 
 
-class Curve:
-    """V(k, ·) of one state. `promised` are the least probabilities of its first copies, from announcements."""
+def effective_copy(copy: int, busy: int, occupied_s: float, residence_s: float) -> float:
+    """x: the copy-th idle copy (from 1) stands behind those of the busy ones that come free within the residence."""
+    return copy + busy * residence_s / (residence_s + occupied_s)
 
-    __slots__ = ("_loads", "_losses", "_needs", "_offset", "_promised", "_served")
 
-    def __init__(self, needs: Needs, promised: Sequence[tuple[float, float]] = ()) -> None:
-        occupied_s = needs.duration_s + needs.warm_s
-        self._needs = needs
-        self._promised = promised
-        self._offset = needs.busy * needs.residence_s / (needs.residence_s + occupied_s)
-        self._loads = [rate * min(occupied_s, needs.residence_s) for rate in needs.rates_per_s]
-        self._losses = [1.0] * len(self._loads)
-        self._served = [0.0]
+def miss_s(cold_s: float, occupied_s: float, x: float) -> float:
+    """m: what a miss of the x-th copy really costs where a busy copy may come to the task's rescue before c is over.
 
-    def _served_per_s(self, server: int) -> float:
-        """What the server of this number serves of what those before it could not, averaged over the memories."""
-        served = self._served
-        while len(served) <= server:
-            number = len(served)
-            if number > 1 and served[-1] < NEGLIGIBLE:
-                return 0.0
-            in_all = 0.0
-            for at, (rate, load) in enumerate(zip(self._needs.rates_per_s, self._loads, strict=True)):
-                before = self._losses[at]
-                after = self._losses[at] = _next_loss(load, before, number)
-                in_all += rate * (before - after)
-            served.append(in_all / len(self._loads) if self._loads else 0.0)
-        return served[server]
-
-    def forecast(self, copy: int) -> float:
-        """V of the copy-th idle copy (from 1) by arrivals alone; linear between whole numbers of copies."""
-        x = copy + self._offset
-        whole = int(x)
-        part = x - whole
-        served = self._served_per_s(whole)
-        if part:
-            served += part * (self._served_per_s(whole + 1) - served)
-        return 1.0 - math.exp(-self._needs.residence_s * served)
-
-    def announced(self, copy: int) -> float:
-        """The confidence with which somebody announced that the copy-th copy will be needed, 0 when nobody did."""
-        reached = 0.0
-        for number, confidence in self._promised:
-            reached += number
-            if copy <= reached + NEGLIGIBLE:
-                return confidence
-        return 0.0
-
-    def at(self, copy: int) -> float:
-        """The larger of the two."""
-        return max(self.forecast(copy), self.announced(copy)) if self._promised else self.forecast(copy)
+    With u = ¼ · (x − 1) copies that end at random, each after d + w in the mean: (1 − e^(−c·u/(d + w))) · (d + w)/u.
+    An example: c 600 s, tasks of 300 s, 5 copies before it: 259 s.
+    """
+    copies = RESCUED * (x - 1.0)
+    if copies <= NEGLIGIBLE:
+        return cold_s
+    return (1.0 - math.exp(-cold_s * copies / occupied_s)) * occupied_s / copies
 
 
 def residence_s(states: int, put_per_s: float, cold_s: float, fresh_for_s: float) -> float:
@@ -107,6 +91,23 @@ def residence_s(states: int, put_per_s: float, cold_s: float, fresh_for_s: float
     """
     stays_s = states / put_per_s if put_per_s > 0 else LONGEST_RESIDENCE_S
     return min(max(stays_s, cold_s), LONGEST_RESIDENCE_S, max(fresh_for_s, 1.0))
+
+
+def erlang_excess(rank: int, rate_per_s: float, patience_s: float) -> float:
+    """E[(T − c)⁺] for T ~ Erlang(rank, rate): how much longer than c the rank-th of random ends lets one wait.
+
+    = (u/r) · Q(u + 1, rc) − c · Q(u, rc), with Q(u, x) = e^−x Σ_{i<u} x^i / i!. An example: one end per 100 s, c 60 s:
+    100 · e^−0.6 = 55 s.
+    """
+    x = rate_per_s * patience_s
+    if x > 700.0:
+        return 0.0
+    term = math.exp(-x)
+    below = 0.0
+    for i in range(rank):
+        below += term
+        term *= x / (i + 1)
+    return rank / rate_per_s * (below + term) - patience_s * below
 
 
 def needed_soon(arrivals: float, spare: int) -> float:

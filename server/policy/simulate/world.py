@@ -59,6 +59,8 @@ class World:
         self.seen: dict[str, str] = {}
         """Keys asked for so far, with their family."""
         self.books = Books()
+        self.away = 0
+        """Bots that are dead."""
         self.touched: set[int] = set()
         """Bots that changed since the policy last looked; it empties this itself."""
         self.asking: dict[int, Bot] = self.idle
@@ -270,11 +272,13 @@ class World:
         bot.states.clear()
         bot.unused.clear()
         bot.alive = False
+        self.away += 1
         self._push(self.now_s + self.options.repair_s, _REPAIR, bot.number)
         return True
 
     def _repair(self, bot: Bot) -> None:
         bot.alive = True
+        self.away -= 1
         self._free(bot)
         self._push(self.now_s + self.dice.expovariate(1.0 / self.options.bot_lives_s), _DEATH, bot.number)
         if self.options.sleeping_polls:

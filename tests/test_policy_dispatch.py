@@ -58,9 +58,17 @@ def test_a_younger_task_may_take_the_bot_it_is_warm_for() -> None:
     assert takes(bots, [task("old", "lib", age_s=50), task("young", "src")]) == {"b1": "young"}
 
 
-def test_but_not_once_the_oldest_has_waited_twice_the_cold_cost_and_a_minute() -> None:
-    bots = [bot("b1", warm("src"))]
-    assert takes(bots, [task("old", "lib", age_s=181), task("young", "src")]) == {"b1": "old"}
+def test_once_the_oldest_has_waited_too_long_a_bot_lends_itself_to_few_starts_out_of_turn() -> None:
+    """2 × 60 s + 60 s; then 10 cold costs' worth of work: two tasks of 300 s."""
+    tasks = [task("old", "lib", age_s=181), task("young", "src")]
+    for counted, first, is_counted in ((0, "young", True), (1, "young", True), (2, "old", False)):
+        made = plan(view([bot("b1", warm("src"), out_of_turn=counted)], tasks=tasks, specs=SPECS, demand=ASKED))
+        assert (made.advice["b1"].tasks[0], made.advice["b1"].out_of_turn) == (first, is_counted)
+
+
+def test_a_bot_full_of_out_of_turn_starts_still_serves_the_young_while_the_oldest_is_not_late() -> None:
+    bots = [bot("b1", warm("src"), out_of_turn=99)]
+    assert takes(bots, [task("old", "lib", age_s=50), task("young", "src")]) == {"b1": "young"}
 
 
 def test_a_bot_that_fulfils_two_wishes_is_better_than_one_that_fulfils_one() -> None:

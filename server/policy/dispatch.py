@@ -1,0 +1,326 @@
+"""Dispatch: which pending real task goes to which idle bot, which one is warmed for it, and who waits for whom.
+
+Tasks are served by priority, then by age. Within one priority:
+
+1. *Warm match.* The oldest task for which an idle bot is warm takes that bot, before older ones that have none. Once
+   the oldest task that no warm-up runs for has waited for more than 2 × cold cost + 60 s, a bot lends itself to such
+   starts out of turn only while it has had fewer than 10 · c/d of them since its last cold start.
+2. *Cover.* A task is covered while a warm-up runs that no earlier task counts on. It asks for no bot, and takes
+   whichever is warm first.
+3. *Late binding.* The oldest task that is not covered meets the idle bot whose loss costs least. Where no bot is busy
+   with its state or being warmed for it, or the bot is the last idle one, the task starts there and pays. Otherwise the
+   bot is warmed for it, and the task stays pending, covered.
+4. *Hold.* It waits for a busy bot instead while that is expected to cost less than what the bot would lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass, field
+from heapq import merge
+
+from server.policy.fleet import Copies, Fleet, fulfilled
+from server.policy.model import Bot, HandOut, Hold, PendingTask, Purpose, Wish
+from server.policy.on_demand import OnDemand
+from server.policy.outlook import DEFAULT_COLD_S, Outlook
+from server.policy.queues import Kind, State, turn
+from server.policy.stock import Stock
+from server.policy.value import erlang_excess
+from server.policy.victims import Victims
+from server.policy.words import duration, named
+
+OUT_OF_TURN_S = 60.0
+SWITCH_SHARE = 10.0
+"""Out-of-turn starts of a bot between two cold ones, in cold costs' worth of task time: switching costs a tenth."""
+HOLD_SHARE = 0.5
+"""A task is held for a busy bot for this share of its cold cost at most."""
+MOST_HELD = 64
+COVER_SLACK = 2.0
+"""A covered task is left to its warm-up for this many times the warm-up's expected length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A task and the idle bot that is to take it. `warm` are its wishes that the bot fulfils."""
+
+    task: PendingTask
+    bot: Bot
+    warm: tuple[Wish, ...] = ()
+    freed: bool = False
+    out_of_turn: bool = False
+
+    def why(self, outlook: Outlook) -> str:
+        """In words, why this bot."""
+        if self.freed:
+            return f"{self.bot.id} was freed for this task."
+        if self.warm:
+            states = " and ".join(named(wish.family, wish.generation) for wish in self.warm)
+            longer_s = sum(outlook.saved_s(wish.family) for wish in self.warm)
+            return f"{self.bot.id} is warm for {states}; a cold bot would take {duration(longer_s)} longer."
+        if self.task.wishes:
+            states = " or ".join(named(wish.family, wish.generation) for wish in self.task.wishes)
+            return f"No idle bot that fits is warm for {states}; what {self.bot.id} holds is worth least."
+        return f"The task asks for no warm state; what {self.bot.id} holds is worth least."
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """The outcome: who takes what, who is warmed for which task, who waits, and for whom no idle bot was left."""
+
+    by_bot: dict[str, Assignment] = field(default_factory=dict)
+    by_task: dict[str, Assignment] = field(default_factory=dict)
+    hand_outs: dict[str, HandOut] = field(default_factory=dict)
+    holds: dict[str, Hold] = field(default_factory=dict)
+    counted_on: dict[str, str] = field(default_factory=dict)
+    """Bots whose warm-up a task waits for, with that task."""
+    unserved: list[PendingTask] = field(default_factory=list)
+
+
+class Dispatcher:
+    """One round of dispatch; it moves the fleet."""
+
+    def __init__(self, fleet: Fleet, outlook: Outlook, stock: Stock, on_demand: OnDemand) -> None:
+        self._fleet, self._outlook, self._stock, self._on_demand = fleet, outlook, stock, on_demand
+        self._victims: Victims | None = None
+        self.result = Dispatch()
+
+    def run(self) -> Dispatch:
+        """Assigns the pending tasks to the idle bots."""
+        fleet = self._fleet
+        if not fleet.queues.by_id:
+            return self.result
+        self._give_freed_bots()
+        for priority in fleet.queues.priorities():
+            if fleet.idle:
+                self._match_warm(priority)
+            self._bind(priority)
+        return self.result
+
+    # ---- starts
+
+    def _give_freed_bots(self) -> None:
+        """A bot that was freed for a task is offered that task before any other."""
+        fleet = self._fleet
+        for task in sorted(fleet.queues.marked.values(), key=turn):
+            mark = task.victim
+            bot = fleet.idle.get(mark.bot) if mark is not None and fleet.now_s < mark.until_s else None
+            if bot is not None and fleet.fits.fits(task.dimensions, bot.id):
+                self._assign(Assignment(task, bot, fulfilled(bot, task.wishes), freed=True))
+
+    def _assign(self, made: Assignment) -> None:
+        self.result.by_bot[made.bot.id] = self.result.by_task[made.task.id] = made
+        aim = self._fleet.aim(made.task.wishes)
+        self._fleet.begin(made.task, made.bot, self._state_of(aim) if aim is not None else None)
+
+    def _state_of(self, wish: Wish) -> State:
+        """The state that a wish comes down to: where any generation serves, the current one."""
+        spec = self._fleet.specs.get(wish.family)
+        return wish.family, wish.generation or (spec.generation if spec is not None else "")
+
+    # ---- warm match
+
+    def _match_warm(self, priority: int) -> None:
+        """As long as an idle bot is warm for a task of this priority, the oldest such task starts."""
+        ready = [kind for kind in self._fleet.queues.of(priority) if self._warm_bot(kind) is not None]
+        while ready:
+            kind = min(ready, key=lambda one: turn(one.tasks[0]))
+            bot = self._warm_bot(kind)
+            if bot is not None:
+                self._start_in_turn(kind.tasks[0], bot, priority)
+            ready = [one for one in ready if one.tasks and self._warm_bot(one) is not None]
+
+    def _warm_bot(self, kind: Kind) -> Bot | None:
+        """The idle bot that fits and fulfils most wishes: fresh ones first, then who hears first and loses least."""
+        best: tuple[int, Bot] | None = None
+        for wish in kind.wishes:
+            for state, copies in self._fleet.holders(wish):
+                bot = self._best_holder(kind, state, copies)
+                if bot is not None:
+                    met = len(fulfilled(bot, kind.wishes)) if len(kind.wishes) > 1 else 1
+                    if best is None or met > best[0]:
+                        best = met, bot
+                    break
+        return best[1] if best is not None else None
+
+    def _best_holder(self, kind: Kind, state: State, copies: Copies) -> Bot | None:
+        fleet = self._fleet
+        fits = fleet.fits
+        if len(copies) == 1:
+            name = next(iter(copies))
+            return fleet.by_id[name] if fits.fits(kind.requirement, name) else None
+        bots = [fleet.by_id[name] for name in copies if fits.fits(kind.requirement, name)]
+        worth_s = self._stock.worth_s(state)
+
+        def order(bot: Bot) -> tuple[bool, int, tuple[int, float], float, str]:
+            rank, poll_s, name = fleet.poll_order(bot)
+            others_s = round(self._stock.bot_worth_s(bot) - worth_s) if len(bot.slots) > 1 else 0
+            return rank > 0, others_s, (rank, poll_s), bot.idle_since_s, name
+
+        return min(bots, key=order, default=None)
+
+    def _start_in_turn(self, task: PendingTask, bot: Bot, priority: int) -> None:
+        """Starts the task on the bot that is warm for it, or the older task that has waited for too long."""
+        fleet, late = self._fleet, False
+        head = self._oldest_uncovered(priority, bot, task)
+        if head is not None:
+            late = fleet.now_s - head.created_s > 2.0 * self._cold_s(head) + OUT_OF_TURN_S
+            if late and bot.out_of_turn >= self._most_out_of_turn(task):
+                self._assign(Assignment(head, bot, fulfilled(bot, head.wishes)))
+                return
+        self._assign(Assignment(task, bot, fulfilled(bot, task.wishes), out_of_turn=late))
+
+    def _most_out_of_turn(self, task: PendingTask) -> float:
+        aim = self._fleet.aim(task.wishes)
+        if aim is None:
+            return 0.0
+        costs = self._outlook.costs(aim.family)
+        return SWITCH_SHARE * costs.cold_s / max(1.0, costs.duration_s)
+
+    def _cold_s(self, task: PendingTask) -> float:
+        return max((self._outlook.cold_s(wish.family) for wish in task.wishes), default=DEFAULT_COLD_S)
+
+    def _oldest_uncovered(self, priority: int, bot: Bot, before: PendingTask) -> PendingTask | None:
+        """The oldest task older than `before` that could take the bot and that no warm-up runs for."""
+        used: set[str] = set(self.result.counted_on)
+        for task in self._fleet.queues.in_order(priority):
+            if task is before:
+                return None
+            cover = self._cover_of(task, used)
+            if cover:
+                used.add(cover)
+            elif self._fleet.fits.fits(task.dimensions, bot.id):
+                return task
+        return None
+
+    def _cover_of(self, task: PendingTask, used: Set[str]) -> str:
+        """A bot that is being warmed for what the task aims at and that no other counts on; "" when there is none."""
+        aim = self._fleet.aim(task.wishes)
+        if aim is None:
+            return ""
+        state, fits = self._state_of(aim), self._fleet.fits
+        for name, bot in self._fleet.warming.get(state, {}).items():
+            if name not in used and fits.fits(task.dimensions, name) and self._is_in_time(bot, state):
+                return name
+        return ""
+
+    def _is_in_time(self, bot: Bot, state: State) -> bool:
+        """Whether the warm-up is expected to end before a cold start would: nobody waits longer for background work.
+
+        One that should have ended long ago is not waited for, either.
+        """
+        spec = self._fleet.spec_of.get(state)
+        if spec is None or bot.held is None:
+            return True
+        ran_s = self._fleet.now_s - bot.held.since_s
+        return (
+            spec.run_s - ran_s <= self._outlook.cold_s(state[0]) and ran_s <= COVER_SLACK * spec.run_s + OUT_OF_TURN_S
+        )
+
+    # ---- late binding
+
+    def _bind(self, priority: int) -> None:
+        """Tasks that are left, the oldest first: covered, held, given a bot, or unserved."""
+        ranks: dict[State, int] = {}
+        for task in self._first_in_turn(priority):
+            aim = self._fleet.aim(task.wishes)
+            if aim is None:
+                self._start_cold(task, self._victim(task, None))
+                continue
+            state = self._state_of(aim)
+            rank = ranks[state] = ranks.get(state, 0) + 1
+            cover = self._cover_of(task, self.result.counted_on.keys())
+            if cover:
+                self._wait_for(task, self._fleet.by_id[cover])
+                continue
+            bot = self._victim(task, aim)
+            if bot is None or not self._may_wait(task, state, bot):
+                ranks[state] -= self._start_cold(task, bot)
+            elif self._should_hold(task, state, bot, rank):
+                self._hold(task, state)
+            else:
+                self._warm_for(task, bot)
+
+    def _first_in_turn(self, priority: int) -> list[PendingTask]:
+        """As many tasks as could be served, of each kind: in a long queue the rest cannot."""
+        fleet = self._fleet
+        most = len(fleet.idle) + len(fleet.background)
+        if not most:
+            return []
+        first = [kind.tasks[: most + MOST_HELD] for kind in fleet.queues.of(priority)]
+        return list(merge(*first, key=turn))
+
+    def _start_cold(self, task: PendingTask, bot: Bot | None) -> bool:
+        if bot is None:
+            self.result.unserved.append(task)
+            return False
+        self._assign(Assignment(task, bot, fulfilled(bot, task.wishes)))
+        return True
+
+    def _victim(self, task: PendingTask, aim: Wish | None) -> Bot | None:
+        if not self._fleet.idle:
+            return None
+        if self._victims is None:
+            self._victims = Victims(self._fleet, self._stock, self._fleet.idle.values())
+        spec = self._fleet.specs.get(aim.family) if aim is not None else None
+        return self._victims.cheapest(task.dimensions, spec.slot if spec is not None else "")
+
+    def _may_wait(self, task: PendingTask, state: State, bot: Bot) -> bool:
+        """Whether late binding is in question: bots work on its state, and this is not the last idle one that fits."""
+        fleet = self._fleet
+        if not fleet.busy.get(state, 0) + len(fleet.warming.get(state, ())):
+            return False
+        fits = fleet.fits
+        if fits.names_a_bot(task.dimensions):
+            return False
+        idle = sum(fleet.idle_in[group] for group in fits.groups(task.dimensions))
+        return idle > 1 and self._on_demand.spec(task, bot) is not None
+
+    def _should_hold(self, task: PendingTask, state: State, bot: Bot, rank: int) -> bool:
+        """Whether waiting for one of the bots that work on the state beats a warm-up of this one.
+
+        E[(T − c)⁺] + (c − w) · V(k, next copy) ≤ (c − w) · V(victim): the new copy's own future counts, too.
+        """
+        fleet, costs = self._fleet, self._outlook.costs(state[0])
+        if fleet.now_s - task.created_s >= HOLD_SHARE * costs.cold_s:
+            return False
+        copies = fleet.busy.get(state, 0) + len(fleet.warming.get(state, ()))
+        lost_s = self._displaced_s(bot, state)
+        future_s = costs.saved_s * self._outlook.value(state, self._stock.next_copy(state))
+        if future_s > lost_s:
+            return False
+        return erlang_excess(rank, copies / costs.occupied_s, costs.cold_s) + future_s <= lost_s
+
+    def _displaced_s(self, bot: Bot, state: State) -> float:
+        spec = self._fleet.specs.get(state[0])
+        return self._stock.displaced_s(bot, spec.slot if spec is not None else "")
+
+    def _hold(self, task: PendingTask, state: State) -> None:
+        until_s = task.created_s + HOLD_SHARE * self._outlook.cold_s(state[0])
+        text = (
+            f"It waits at most {duration(until_s - self._fleet.now_s)} for a bot that is busy with {named(*state)}: "
+            "an idle bot would lose a state that is worth more."
+        )
+        self.result.holds[task.id] = Hold(task.id, "", until_s, text)
+
+    def _wait_for(self, task: PendingTask, bot: Bot) -> None:
+        self.result.counted_on[bot.id] = task.id
+        made = self.result.hand_outs.get(bot.id)
+        held = bot.held
+        state = (
+            (held.family, held.generation) if held is not None else (made.family, made.generation) if made else ("", "")
+        )
+        since_s = held.since_s if held is not None else self._fleet.now_s
+        spec = self._fleet.spec_of.get(state)
+        run_s = spec.run_s if spec is not None else self._outlook.cold_s(state[0])
+        text = f"{bot.id} is being warmed for {named(*state)}; the task takes that bot or another that is warm sooner."
+        self.result.holds[task.id] = Hold(task.id, "", since_s + COVER_SLACK * run_s + OUT_OF_TURN_S, text)
+
+    def _warm_for(self, task: PendingTask, bot: Bot) -> None:
+        spec = self._on_demand.spec(task, bot)
+        assert spec is not None
+        state = named(spec.family, spec.generation)
+        text = f"{bot.id} is warmed for {task.id}, which takes the first bot that is warm for {state}."
+        hand_out = HandOut(spec.family, spec.generation, spec.revision, Purpose.ON_DEMAND, None, task.id, text)
+        self.result.hand_outs[bot.id] = hand_out
+        self._fleet.begin_warm_up(bot, spec)
+        self._wait_for(task, bot)

@@ -1,0 +1,133 @@
+"""The virtual fleet in the server's values: bots with slots and runs, and demand as the server's sums have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from server.policy.demand import DemandSums
+from server.policy.model import Bot, Demand, Held, Phase, Purpose, Slot
+from server.policy.queues import State
+from server.policy.simulate import world as virtual
+from server.policy.simulate.options import Options
+from server.policy.simulate.world import World
+
+EPOCH_S = 1_000_000_000.0
+"""Time 0 of a trace; a time of 0 means "never" in the server's values."""
+POOL = "replay"
+DIMENSIONS = (("pool", (POOL,)),)
+ONLY = "current"
+"""Generation of a family whose keys name none."""
+
+
+Key = TypeVar("Key")
+
+
+class _Lazily(Mapping[Key, Demand]):
+    """Sums as the policy sees them, worked out when asked for."""
+
+    def __init__(self) -> None:
+        self.sums: dict[Key, DemandSums] = {}
+        self._made: dict[Key, Demand] = {}
+
+    def change(self, key: Key, step: Callable[[DemandSums], DemandSums]) -> None:
+        """The next sums of one key."""
+        self.sums[key] = step(self.sums.get(key) or DemandSums.watching(EPOCH_S))
+        self._made.pop(key, None)
+
+    def __getitem__(self, key: Key) -> Demand:
+        found = self._made.get(key)
+        if found is None:
+            sums = self.sums[key]
+            found = self._made[key] = sums.demand(sums.at_s)
+        return found
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.sums)
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+
+class Demands:
+    """Arrivals and lengths of a replay's tasks, by family and by generation."""
+
+    def __init__(self) -> None:
+        self.families: _Lazily[str] = _Lazily()
+        self.states: _Lazily[State] = _Lazily()
+
+    def add(self, family: str, generation: str, at_s: float) -> None:
+        """A task came."""
+        self.families.change(family, lambda sums: sums.add(at_s))
+        self.states.change((family, generation), lambda sums: sums.add(at_s))
+        if (family, "") not in self.states:
+            self.states.change((family, ""), lambda sums: sums)
+
+    def ran(self, family: str, duration_s: float) -> None:
+        """A task of the family ended."""
+        self.families.change(family, lambda sums: sums.observe(duration_s=duration_s))
+
+    def rates(self, now_s: float) -> dict[str, dict[int, float]]:
+        """Per family the rate that each memory gives."""
+        return {family: sums.rates(now_s) for family, sums in self.families.sums.items()}
+
+
+class Mirror:
+    """Virtual bots as the server sees them. `keys` are the trace's names of the states."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.keys: dict[State, str] = {}
+
+    def slot_of(self, family: str) -> str:
+        """Where states of the family are kept."""
+        return "cache" if self._options.slots == 1 else family
+
+    def bot(self, world: World, bot: virtual.Bot) -> Bot:
+        """The bot as it is now."""
+        name, run = str(bot.number), bot.run
+        slots: dict[str, Slot] = {}
+        for key, used_s in bot.states.items():
+            family, generation = self._state(world, key)
+            used = EPOCH_S + used_s
+            phase = Phase.IN_USE if run is not None and run.task is not None and run.key == key else Phase.WARM
+            slots[self.slot_of(family)] = Slot(phase, family, generation, since_s=used, last_used_s=used)
+        held = None
+        if run is not None:
+            held = self._held(world, run)
+            if run.task is None:
+                slots[held.slot] = Slot(
+                    Phase.WARMING, held.family, held.generation, since_s=held.since_s, task_id=held.task_id
+                )
+        if self._options.slots == 1 and not slots:
+            slots["cache"] = Slot(Phase.COLD)
+        sleeps = self._options.sleeping_polls
+        return Bot(
+            name,
+            {"pool": frozenset((POOL,)), "id": frozenset((name,))},
+            alive=bot.alive,
+            idle_since_s=EPOCH_S + bot.free_since_s,
+            slots=slots,
+            held=held,
+            next_poll_s=EPOCH_S + bot.next_poll_s if sleeps else 0.0,
+            held_poll=not sleeps,
+            most_states=self._options.slots if self._options.slots > 1 else 0,
+            out_of_turn=bot.out_of_turn,
+        )
+
+    def _held(self, world: World, run: virtual.Run) -> Held:
+        family, generation = self._state(world, run.key)
+        return Held(
+            str(run.task.number) if run.task is not None else f"run{run.serial}",
+            run.serial,
+            Purpose.REAL if run.task is not None else Purpose(run.purpose),
+            family,
+            generation,
+            self.slot_of(family),
+            since_s=EPOCH_S + run.began_s,
+            stop="preempted" if run.wanted else "",
+        )
+
+    def _state(self, world: World, key: str) -> State:
+        family = world.seen[key]
+        return family, key[len(family) + 1 :] or ONLY

@@ -1,0 +1,152 @@
+"""Which idle bot loses least when it takes something new."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from server.policy import gates
+from server.policy.dimensions import Requirement
+from server.policy.fleet import HOLDING, Fleet
+from server.policy.model import Bot, Phase, Spec
+from server.policy.stock import Stock
+
+QUARTER_S = 4.0
+"""Losses that differ by less than this part of a second are alike: then the bot that hears of it first is taken."""
+
+Loss = tuple[bool, bool, int, int]
+"""Dirty, asked for by pending tasks, then in quarters of a second what is displaced and all that the bot holds."""
+_Order = tuple[int, float, float, str]
+_Look = tuple[int, bool, str, tuple[tuple[str, str, str, bool], ...]]
+"""What makes bots alike: group, dirty, the slot given up for something new, and what the slots hold, fresh or not."""
+
+
+class _Pile:
+    """Bots that look alike, the one to take first at the end; sorted when first asked for."""
+
+    __slots__ = ("_sorted", "bots", "order")
+
+    def __init__(self) -> None:
+        self.bots: list[Bot] = []
+        self._sorted = False
+
+    def ready(self, order: Callable[[Bot], _Order]) -> list[Bot]:
+        if not self._sorted:
+            self.bots.sort(key=order, reverse=True)
+            self._sorted = True
+        return self.bots
+
+
+class Victims:
+    """The idle bots of a moment by what their loss costs; bots that are taken meanwhile are passed over.
+
+    Losses are worked out for kinds of bots that look alike, and again only when such a kind comes to the front.
+    """
+
+    def __init__(self, fleet: Fleet, stock: Stock, bots: Iterable[Bot]) -> None:
+        self._fleet, self._stock = fleet, stock
+        self._piles: dict[str, dict[_Look, _Pile]] = {}
+        self._heaps: dict[tuple[Requirement, str], list[tuple[Loss, _Order, _Look]]] = {}
+        self._bots = list(bots)
+
+    def cheapest(self, requirement: Requirement, slot: str, spec: Spec | None = None) -> Bot | None:
+        """The bot that loses least by something new in this slot.
+
+        For a spec, bots that hold its state there already, or where it failed lately, are left out.
+        """
+        heap = self._heaps.get((requirement, slot))
+        if heap is None:
+            heap = self._heaps[requirement, slot] = self._heap(requirement, slot)
+        piles = self._piles_for(slot)
+        aside: list[tuple[Loss, _Order, _Look]] = []
+        found: Bot | None = None
+        while heap:
+            look = heap[0][2]
+            bot = self._first(piles[look], requirement, slot)
+            if bot is None:
+                heapq.heappop(heap)
+                continue
+            now = self._loss(bot, slot), self._order(bot, slot), look
+            if now > heap[0]:
+                heapq.heapreplace(heap, now)
+                continue
+            if spec is not None and self._holds(bot, spec):
+                aside.append(heapq.heappop(heap))
+                continue
+            if spec is not None and bot.failed_s and self._waits(bot, spec):
+                bot = next((one for one in self._others(piles[look], requirement) if not self._waits(one, spec)), None)
+                if bot is None:
+                    aside.append(heapq.heappop(heap))
+                    continue
+            found = bot
+            break
+        for one in aside:
+            heapq.heappush(heap, one)
+        return found
+
+    def _heap(self, requirement: Requirement, slot: str) -> list[tuple[Loss, _Order, _Look]]:
+        heap = []
+        for look, pile in self._piles_for(slot).items():
+            bot = self._first(pile, requirement, slot)
+            if bot is not None:
+                heap.append((self._loss(bot, slot), self._order(bot, slot), look))
+        heapq.heapify(heap)
+        return heap
+
+    def _first(self, pile: _Pile, requirement: Requirement, slot: str) -> Bot | None:
+        bots = pile.ready(lambda bot: self._order(bot, slot))
+        idle, fits = self._fleet.idle, self._fleet.fits
+        while bots and bots[-1].id not in idle:
+            bots.pop()
+        if not bots or fits.group_of[bots[-1].id] not in fits.groups(requirement):
+            return None
+        if not fits.names_a_bot(requirement):
+            return bots[-1]
+        return next(iter(self._others(pile, requirement)), None)
+
+    def _piles_for(self, slot: str) -> dict[_Look, _Pile]:
+        found = self._piles.get(slot)
+        if found is None:
+            found = self._piles[slot] = defaultdict(_Pile)
+            for bot in self._bots:
+                found[self._look(bot, slot)].bots.append(bot)
+        return found
+
+    def _look(self, bot: Bot, slot: str) -> _Look:
+        fleet = self._fleet
+        dirty = any(held.phase is Phase.DIRTY for held in bot.slots.values())
+        held_there = tuple(
+            (name, held.family, held.generation, fleet.is_stale(held))
+            for name, held in bot.slots.items()
+            if held.phase in HOLDING
+        )
+        return fleet.fits.group_of[bot.id], dirty, self._stock.given_up(bot, slot), held_there
+
+    def _loss(self, bot: Bot, slot: str) -> Loss:
+        dirty = any(held.phase is Phase.DIRTY for held in bot.slots.values())
+        displaced_s = self._stock.displaced_s(bot, slot)
+        # With one slot there is nothing beside what is displaced.
+        all_s = displaced_s if slot in bot.slots and len(bot.slots) == 1 else self._stock.bot_worth_s(bot)
+        return dirty, self._stock.is_wanted(bot), int(displaced_s * QUARTER_S), int(all_s * QUARTER_S)
+
+    def _order(self, bot: Bot, slot: str) -> _Order:
+        """Who hears first, then whose state was used longest ago."""
+        rank, poll_s, name = self._fleet.poll_order(bot)
+        given_up = self._stock.given_up(bot, slot)
+        used_s = [held.last_used_s for held in bot.slots.values() if held.phase in HOLDING]
+        return rank, poll_s, bot.slots[given_up].last_used_s if given_up else min(used_s, default=0.0), name
+
+    def _others(self, pile: _Pile, requirement: Requirement) -> Iterable[Bot]:
+        """The bots of a pile that are idle and fit, the first to take first."""
+        idle, fits = self._fleet.idle, self._fleet.fits
+        return (bot for bot in reversed(pile.bots) if bot.id in idle and fits.fits(requirement, bot.id))
+
+    def _waits(self, bot: Bot, spec: Spec) -> bool:
+        return gates.backoff_until_s(bot, spec, self._fleet.view.thresholds) > self._fleet.now_s
+
+    def _holds(self, bot: Bot, spec: Spec) -> bool:
+        held = bot.slots.get(spec.slot)
+        if held is None or held.phase not in HOLDING:
+            return False
+        return (held.family, held.generation) == (spec.family, spec.generation) and not self._fleet.is_stale(held)

@@ -1,0 +1,156 @@
+"""A task that meets only cold bots: warmed for, covered, held, or started at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from server.policy.model import Phase, PoolPlan, Purpose, Thresholds, Wish
+from server.policy.plan import claimable, plan
+from tests.policy_world import NOW_S, bot, demand, gate, held, spec, task, view, warm
+
+SPECS = [spec("src"), spec("lib")]
+ASKED = {"src": demand(30, duration_s=300.0), "lib": demand(2)}
+
+
+def busy(name: str, family: str = "src"):
+    """A bot that runs a real task with the family's state."""
+    return bot(name, warm(family, phase=Phase.IN_USE), run=held(family=family))
+
+
+def warming(name: str, purpose: Purpose = Purpose.ON_DEMAND, **fields: object):
+    """A bot that has been warmed for src for a minute."""
+    return bot(name, warm("src", phase=Phase.WARMING), run=held(purpose, "src", **fields))
+
+
+def cold(name: str, **fields: object):
+    """An idle bot whose poll waits."""
+    return bot(name, **({"held_poll": True} | fields))  # type: ignore[arg-type]
+
+
+def made(bots: list, tasks: list, **world: object) -> PoolPlan:
+    return plan(view(bots, tasks=tasks, **({"specs": SPECS, "demand": ASKED} | world)))  # type: ignore[arg-type]
+
+
+def given(of: PoolPlan) -> dict[str, str]:
+    """Per bot "task t" or "src for t"."""
+    found = {}
+    for name, advice in of.advice.items():
+        if advice.why_task:
+            found[name] = f"task {advice.tasks[0]}"
+        elif advice.background is not None:
+            found[name] = f"{advice.background.family} for {advice.background.for_task}"
+    return found
+
+
+def test_where_bots_work_on_its_state_a_task_has_a_cold_bot_warmed_and_stays_pending() -> None:
+    of = made([busy("b1"), cold("b2"), cold("b3")], [task("t1", "src")])
+    assert given(of) == {"b2": "src for t1"}
+    out = of.advice["b2"].background
+    assert out is not None and out.purpose is Purpose.ON_DEMAND
+    assert out.text == "b2 is warmed for t1, which takes the first bot that is warm for src@g1."
+    assert claimable(of, "b3", NOW_S) == ()
+    assert of.holds["t1"].text == (
+        "b2 is being warmed for src@g1; the task takes that bot or another that is warm sooner."
+    )
+
+
+def test_where_nobody_works_on_its_state_it_starts_cold_at_once() -> None:
+    assert given(made([cold("b2"), cold("b3")], [task("t1", "src")])) == {"b2": "task t1"}
+
+
+def test_on_the_last_idle_bot_it_starts_cold_at_once() -> None:
+    assert given(made([busy("b1"), cold("b2")], [task("t1", "src")])) == {"b2": "task t1"}
+
+
+def test_a_covered_task_asks_for_no_bot_and_the_next_one_does() -> None:
+    bots = [warming("b1"), cold("b2"), cold("b3"), cold("b4")]
+    of = made(bots, [task("t1", "src", age_s=9), task("t2", "src")])
+    assert given(of) == {"b2": "src for t2"}
+    assert set(of.holds) == {"t1", "t2"}
+
+
+def test_a_forecast_covers_as_well_and_is_not_stopped_for_an_older_task_of_another_kind() -> None:
+    of = made([warming("b1", Purpose.FORECAST)], [task("t1", "src", age_s=9)])
+    assert (given(of), of.preempt) == ({}, ())
+    of = made([warming("b1", Purpose.FORECAST)], [task("t1", "src", age_s=9), task("t2", "lib")])
+    assert of.preempt == ()
+
+
+def test_nobody_waits_for_a_warm_up_that_takes_longer_than_a_cold_start_would() -> None:
+    """A run of 20 minutes where a cold start takes one: it covers only in its last minute, and none is begun for it."""
+    slow = [spec("src", run_s=1200.0), spec("lib")]
+    early, late = warming("b1", since_s=NOW_S - 900), warming("b1", since_s=NOW_S - 1150)
+    assert given(made([early, cold("b2"), cold("b3")], [task("t1", "src")], specs=slow)) == {"b2": "task t1"}
+    assert given(made([late, cold("b2"), cold("b3")], [task("t1", "src")], specs=slow)) == {}
+    assert given(made([busy("b1"), cold("b2"), cold("b3")], [task("t1", "src")], specs=slow)) == {"b2": "task t1"}
+
+
+def test_nobody_waits_for_a_warm_up_that_should_have_ended_long_ago() -> None:
+    assert given(made([warming("b1", since_s=NOW_S - 181), cold("b2")], [task("t1", "src")])) == {"b2": "task t1"}
+    assert given(made([warming("b1", since_s=NOW_S - 179), cold("b2")], [task("t1", "src")])) == {}
+
+
+def test_a_run_that_is_being_stopped_covers_nothing() -> None:
+    assert given(made([warming("b1", stop="preempt"), cold("b2")], [task("t1", "src")])) == {"b2": "task t1"}
+
+
+def test_the_covered_task_takes_whichever_bot_is_warm_first() -> None:
+    bots = [warming("b1", for_task="t1"), bot("b2", warm("src"), held_poll=True), cold("b3")]
+    assert given(made(bots, [task("t1", "src")])) == {"b2": "task t1"}
+
+
+def test_a_task_waits_a_while_for_a_busy_bot_where_every_idle_one_would_lose_more() -> None:
+    asked = {"src": demand(0.2, duration_s=5.0), "lib": demand(60, duration_s=300.0)}
+    bots = [*(busy(f"b{number}") for number in range(8))]
+    bots += [bot(f"w{number}", warm("lib"), held_poll=True) for number in range(2)]
+    of = made(bots, [task("t1", "src")], demand=asked)
+    assert given(of) == {}
+    assert of.holds["t1"].until_s - NOW_S == pytest.approx(30.0)
+    assert of.holds["t1"].text == (
+        "It waits at most 30\u00a0s for a bot that is busy with src@g1: "
+        "an idle bot would lose a state that is worth more."
+    )
+    late = made(bots, [task("t1", "src", age_s=31)], demand=asked)
+    assert given(late) == {"w0": "src for t1"}
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        {"thresholds": Thresholds(mode="shadow")},
+        {"thresholds": Thresholds(mode="off")},
+        {"state": gate(stopped=True)},
+        {"view_age_s": 99.0},
+        {"state": gate(open_breakers={"src": "3 runs failed in a row"})},
+        {"specs": [spec("src", may_serve_on_demand=False), spec("lib")]},
+        {"specs": [spec("src", active=False), spec("lib")]},
+        {"specs": [spec("src", dimensions=(("pool", ("p",)), ("kind", ("phone",)))), spec("lib")]},
+        {"specs": []},
+    ],
+)
+def test_without_a_way_to_warm_the_task_starts_cold_at_once(world: dict) -> None:
+    assert given(made([busy("b1"), cold("b2"), cold("b3")], [task("t1", "src")], **world)) == {"b2": "task t1"}
+
+
+def test_a_bot_that_failed_or_does_not_poll_soon_is_not_warmed_on_demand() -> None:
+    for fields in ({"failed_s": {"src": NOW_S - 9}}, {"held_poll": False, "next_poll_s": NOW_S + 30}):
+        bots = [busy("b1"), cold("b2", **fields), cold("b3", **fields)]
+        assert given(made(bots, [task("t1", "src")])) == {"b2": "task t1"}
+
+
+def test_a_former_generation_is_warmed_for_its_stragglers_where_its_spec_is_known() -> None:
+    now = [spec("src", "g2", sequence=2), replace(spec("src", "g1"), sequence=1)]
+    runs = bot("b1", warm("src", "g1", phase=Phase.IN_USE), run=held(family="src"))
+    straggler = task("t1", wishes=(Wish("src", "g1"),))
+    of = made([runs, cold("b2"), cold("b3")], [straggler], specs=now)
+    out = of.advice["b2"].background
+    assert out is not None and (out.generation, out.for_task) == ("g1", "t1")
+    assert given(made([runs, cold("b2"), cold("b3")], [straggler], specs=now[:1])) == {"b2": "task t1"}
+
+
+def test_urgent_tasks_are_served_first_and_the_bot_of_another_ones_state_is_left_to_it() -> None:
+    bots = [bot("b1", warm("lib"), held_poll=True), cold("b2")]
+    of = made(bots, [task("late", "lib", age_s=99), task("urgent", "src", priority=1)])
+    assert given(of) == {"b1": "task late", "b2": "task urgent"}
