@@ -235,11 +235,21 @@ def stop(api: Api, as_json: bool, reason: str) -> None:
 
 
 @cli.command()
+@click.option("--pool", default="", help="Only this pool, which went to shadow mode by itself.")
 @click.option("--why", "reason", default="", help="For the history.")
 @api_options
-def start(api: Api, as_json: bool, reason: str) -> None:
+def start(api: Api, as_json: bool, pool: str, reason: str) -> None:
     """Let prewarming begin again."""
-    _switch(api, as_json, False, reason)
+    if not pool:
+        _switch(api, as_json, False, reason)
+        return
+    answer = api.post(f"/pools/{quoted(pool)}/start", {"why": reason}).body
+    if as_json:
+        show_json(answer)
+    elif answer["started"]:
+        say(f"{pool} hands out again; what it lost is forgiven.")
+    else:
+        say(f"{pool} was not in shadow mode by itself; nothing changed.")
 
 
 def _switch(api: Api, as_json: bool, stopped: bool, reason: str) -> None:

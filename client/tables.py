@@ -112,13 +112,14 @@ def short(text: str) -> str:
 
 def sentence_of_pool(pool: Mapping[str, Any]) -> str:
     """How a pool stands, in one line."""
+    mode = "shadow by itself" if pool.get("self_shadow") else pool["mode"]
     if not pool["bots"]:
-        return f"{pool['pool']} ({pool['mode']}): no bots."
+        return f"{pool['pool']} ({mode}): no bots."
     bots = "1 bot" if pool["bots"] == 1 else f"{pool['bots']} bots"
     parts = [f"{pool['idle']} of {bots} idle", f"{pool['busy']} busy"]
     if pool.get("background"):
         parts.append(f"{pool['background']} being warmed")
-    text = f"{pool['pool']} ({pool['mode']}): {', '.join(parts)}"
+    text = f"{pool['pool']} ({mode}): {', '.join(parts)}"
     if pool["utilization"] is None:
         return f"{text}, none that can take work."
     return f"{text}, utilization {share(pool['utilization'])}, reserve {pool['reserve']}."

@@ -18,7 +18,7 @@ from pydantic import StrictBool
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from handlers import errors as error_answers
-from server import config, documents, errors, latest, prewarm_spec, switch
+from server import config, documents, errors, latest, pool_watch, prewarm_spec, switch
 from server.access import ALL_POOLS, Permission, Principal
 from server.documents import Document, Whole
 from server.fleet_view import refresh_quietly
@@ -34,7 +34,7 @@ NOTE_LENGTH = config.NOTE_LENGTH
 
 
 class Why(Document):
-    """Body of pause, resume and retire."""
+    """Body of pause, resume, retire, and of starting a pool."""
 
     why: str = ""
 
@@ -202,6 +202,12 @@ def set_switch(call: Call) -> Response:
     return _switch(switch.set_switch(call.service, call.principal, form.stopped, form.why))
 
 
+def start_pool(call: Call, pool: str) -> Response:
+    """Lets a pool that went to shadow mode by itself hand out again."""
+    started = pool_watch.start_again(call.service, call.principal, pool, call.form(Why).why)
+    return json_answer({"pool": pool, "started": started})
+
+
 Routes = tuple[tuple[str, str, Permission, str, Callable[..., Response]], ...]
 
 ROUTES: Routes = (
@@ -219,8 +225,9 @@ ROUTES: Routes = (
     ("GET", "/config/revisions", Permission.CONFIG_VIEW, "", list_config_revisions),
     ("GET", "/switch", Permission.SPEC_VIEW, "", get_switch),
     ("POST", "/switch", Permission.SWITCH, ALL_POOLS, set_switch),
+    ("POST", "/pools/<pool>/start", Permission.SPEC_EDIT, "", start_pool),
 )
-"""Method, path, the permission that it takes, its scope, who answers; `prewarm_spec` asks with the spec's pool."""
+"""Method, path, the permission that it takes, its scope, who answers; without scope the use case asks with the pool."""
 
 
 def make_blueprint(

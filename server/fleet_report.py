@@ -91,6 +91,7 @@ def pool_report(service: Service, pool: str, entries: list[BotEntry]) -> dict[st
     return {
         "pool": pool,
         "mode": service.config.thresholds(pool).mode,
+        "self_shadow": service.view.watch(pool).to_plain() if service.view.watch(pool).is_shadow else None,
         "drained": service.config.pool(pool).drained,
         "bots": len(entries),
         "idle": states["idle"] + states["quiet"],

@@ -16,6 +16,7 @@ from server import errors, prewarm_spec
 from server.latest import Head
 from server.page_exchange import NEWS_AFTER_S
 from server.policy import model
+from server.policy.self_disabling import Watch
 from server.pool_planner import PoolPlanner
 from server.records import Record, get_multi, key_of
 from server.records.bot import Bot
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from server.bot_session import Token
     from server.service import Service
 
+WATCH = Watch()
+"""Of a pool that never lost."""
+
 
 class FleetView:
     """One process's view. Threads share it: writers take the lock, readers get immutable entries."""
@@ -42,6 +46,7 @@ class FleetView:
         self._tasks: dict[str, TaskEntry] = {}
         self._pending: dict[str, set[str]] = {}
         self._gates: dict[str, model.GateState] = {}
+        self._watches: dict[str, Watch] = {}
         self._specs: dict[str, prewarm_spec.LoadedSpec] = {}
         self._spec_changes = -1
         self._polls: dict[str, SeenPoll] = {}
@@ -127,6 +132,10 @@ class FleetView:
     def gate(self, pool: str) -> model.GateState:
         """What the pool's gate remembered at the last refresh."""
         return self._gates.get(pool, model.GateState(stopped=self._switch.stopped))
+
+    def watch(self, pool: str) -> Watch:
+        """Whether the pool went to shadow mode by itself."""
+        return self._watches.get(pool, WATCH)
 
     def switch(self) -> Head:
         """The stop switch as of the last refresh."""
@@ -309,6 +318,7 @@ class FleetView:
     def _gate_state(self, record: PoolGate) -> model.GateState:
         pool = str(record.key.id())
         known = self._gates.get(pool)
+        self._watches[pool] = Watch.from_plain(record.watch)
         return model.GateState(
             stopped=record.stopped or self._switch.stopped,
             epoch=record.epoch,
@@ -317,7 +327,6 @@ class FleetView:
             preempted_s=record.preempted_s,
             recent_hand_outs_s=tuple(record.hand_outs_s),
             open_breakers={f: b["why"] for f, b in record.breakers.items() if b.get("open_since_s")},
-            ledger_losing=self._service.pages.ledger_losing(pool),
         )
 
     # ---- planning
@@ -327,7 +336,7 @@ class FleetView:
 
         While another thread plans, the last plan is given, unless the caller would rather `wait`.
         """
-        return self._withheld.left_of(pool, self._planner.plan(pool, wait=wait), self._specs)
+        return self._withheld.left_of(pool, self._planner.plan(pool, wait=wait), self._specs, self.watch(pool))
 
     def held_out_s(self, spec: prewarm_spec.LoadedSpec) -> float:
         """For how long nothing is prewarmed for the spec, so that it can be measured what that saves; 0: it is."""

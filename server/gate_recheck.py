@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from server.policy import gates, hold_out, model
+from server.policy import gates, hold_out, model, self_disabling
 from server.policy.dimensions import ID, matches
+from server.policy.self_disabling import Watch
 from server.policy.utilization import utilization
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def refusal(gate: PoolGate, asked: Asked, now_s: float) -> model.Refused | None:
     )
     if refused is None and purpose in gates.BETS:
         held_out = hold_out.check(asked.spec, asked.hold_out, asked.pool, now_s)
-        return gates.first_refusal([_pending_check(asked), _part_check(asked, idle), held_out])
+        watched = self_disabling.check(Watch.from_plain(gate.watch), asked.pool, now_s)
+        return gates.first_refusal([_pending_check(asked), _part_check(asked, idle), watched, held_out])
     return refused
 
 

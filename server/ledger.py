@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from server.policy import hold_out
 from server.policy.hold_out import Arm
+from server.policy.self_disabling import YOUNG_S
 from server.records import task
 from server.records.task import TaskResult
 
@@ -34,12 +35,13 @@ def book(service: Service, touched: Touched) -> None:
 def _started(service: Service, result: TaskResult) -> None:
     """A real task began: on a bot that a spec had warmed, that spec has saved the difference of cold and warm."""
     now_s = service.clock.now_s()
-    demand, _ = service.pages.demand(result.pool, now_s)
+    demand, by_state = service.pages.demand(result.pool, now_s)
     for family, was in result.warm_at_start.items():
         service.count(result.pool, f"{family}/{'warm' if was['warm'] else 'cold'}_starts")
         spec = service.view.specs().get(family)
         if spec is not None and spec.policy_pool == result.pool:
             _compare(service, result, spec.policy, was, demand.get(family))
+            _watch(service, result, spec.policy, was, by_state.get((family, was["wanted"])))
         if not (was["warm"] and was["by_spec"] and was["first_use"]):
             continue  # From the second use on the bot would be warm anyhow: the first user would have made it so.
         service.count(result.pool, f"{family}/used")
@@ -55,8 +57,9 @@ def _compare(service: Service, result: TaskResult, spec: Spec, was: Mapping[str,
     It is compared how long after that it got to work: the time until it started, and what the start costs on a bot as
     warm or cold as this one was. Only tasks that the spec's bets can serve, and only while they are made at all.
     """
-    config, gate = service.config.pool(result.pool), service.view.gate(result.pool)
-    is_on = config.mode == "live" and spec.active and not gate.stopped and not gate.ledger_losing
+    config, view = service.config.pool(result.pool), service.view
+    is_on = config.mode == "live" and spec.active and not view.gate(result.pool).stopped
+    is_on = is_on and not view.watch(result.pool).is_shadow
     if not is_on or config.holdout_share <= 0.0 or was["wanted"] not in ("", spec.generation):
         return
     arm = hold_out.arm(spec, config.holdout_share, result.created_s)
@@ -65,6 +68,20 @@ def _compare(service: Service, result: TaskResult, spec: Spec, was: Mapping[str,
         waited_s = max(0.0, result.started_s - result.created_s) + (warm_s if was["warm"] else cold_s)
         number = hold_out.window(spec, config.holdout_share, result.created_s).number
         service.pages.compared(result.pool, spec.family, arm, number, waited_s, service.clock.now_s())
+
+
+def _watch(service: Service, result: TaskResult, spec: Spec, was: Mapping[str, Any], known: Demand | None) -> None:
+    """The start counts for the share of cold ones, by which a pool that collapses is found out.
+
+    Not where cold starts have another reason: a generation that is new, or one that the spec does not make, and tasks
+    that came while the spec was held out.
+    """
+    now_s, hold_out_share = service.clock.now_s(), service.config.pool(result.pool).holdout_share
+    since_s = max(spec.registered_s, known.first_arrival_s if known is not None else 0.0)
+    if was["wanted"] not in ("", spec.generation) or now_s - since_s < YOUNG_S:
+        return
+    if hold_out.arm(spec, hold_out_share, result.created_s) is Arm.TREATED:
+        service.pages.started(result.pool, not was["warm"], now_s)
 
 
 def costs(prior_cold_s: float, prior_warm_s: float, known: object) -> tuple[float, float]:

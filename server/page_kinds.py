@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from server.policy import self_disabling
 from server.policy.demand import DemandSums
 from server.policy.savings import Savings
+from server.policy.self_disabling import Starts
 from server.records import DAY_S, RETAIN_DECISION_S, RETAIN_PAGE_S
 
 Join = Callable[[Any, Any], Any]
@@ -70,7 +72,9 @@ def join_savings(one: Savings, other: Savings) -> Savings:
     return one.merge(other)
 
 
-LEDGER_HALF_LIFE_S = DAY_S
+def join_starts(one: Starts, other: Starts) -> Starts:
+    """Starts that two processes saw."""
+    return one.merge(other)
 
 
 def new_ledger(at_s: float) -> dict[str, Any]:
@@ -80,7 +84,7 @@ def new_ledger(at_s: float) -> dict[str, Any]:
 
 def ledger_at(entry: dict[str, Any], at_s: float) -> dict[str, Any]:
     """The entry as it is worth at `at_s`; times before its own leave it as it is."""
-    left = 0.5 ** (max(0.0, at_s - entry["at"]) / LEDGER_HALF_LIFE_S)
+    left = 0.5 ** (max(0.0, at_s - entry["at"]) / self_disabling.LEDGER_HALF_LIFE_S)
     return {"spent": entry["spent"] * left, "saved": entry["saved"] * left, "at": max(at_s, entry["at"])}
 
 
@@ -99,6 +103,8 @@ DEMAND = PageKind("demand", join_demand, retain_s=14 * DAY_S, encode=DemandSums.
 """Pool, family and generation, separated by tabs → `policy.demand.DemandSums`."""
 LEDGER = PageKind("ledger", join_ledger, retain_s=14 * DAY_S)
 """Pool and family, separated by a tab → `new_ledger`."""
+STARTS = PageKind("starts", join_starts, encode=Starts.to_plain, decode=Starts.from_plain)
+"""Pool → `policy.self_disabling.Starts`."""
 SAVINGS = PageKind("savings", join_savings, retain_s=14 * DAY_S, encode=Savings.to_plain, decode=Savings.from_plain)
 """Pool and family, separated by a tab → `policy.savings.Savings`."""
 DECISIONS = PageKind("decisions", join_newest, idempotent=True, forget_after_s=RETAIN_DECISION_S)
@@ -108,5 +114,5 @@ ANNOUNCED_ARRIVALS = PageKind("announced_arrivals", join_max, idempotent=True, f
 ANNOUNCE_TAGS = PageKind("announce_tags", join_max, idempotent=True, forget_after_s=8 * 3600.0)
 """Pool, task and its tag, separated by tabs → [when the task was created, by whom, why the tag is refused or ""]."""
 
-_ALL = (LAST_SEEN, COUNTERS, DEMAND, LEDGER, SAVINGS, DECISIONS, ANNOUNCED_ARRIVALS, ANNOUNCE_TAGS)
+_ALL = (LAST_SEEN, COUNTERS, DEMAND, LEDGER, STARTS, SAVINGS, DECISIONS, ANNOUNCED_ARRIVALS, ANNOUNCE_TAGS)
 KINDS = {kind.name: kind for kind in _ALL}

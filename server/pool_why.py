@@ -29,6 +29,7 @@ def why_pool(service: Service, pool: str) -> dict[str, Any]:
     return {
         "pool": pool,
         "mode": service.config.thresholds(pool).mode,
+        "self_shadow": service.view.watch(pool).to_plain() if service.view.watch(pool).is_shadow else None,
         "sentence": _sentence(pool, plan, now),
         "would_change": now[0]["would_change"] if now and not _given(plan) else "",
         "config_revision": service.config.revision,

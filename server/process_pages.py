@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from server import page_kinds
 from server.page_exchange import PageExchange
-from server.page_kinds import COUNTERS, DEMAND, LAST_SEEN, LEDGER, SAVINGS
+from server.page_kinds import COUNTERS, DEMAND, LAST_SEEN, LEDGER, SAVINGS, STARTS
 from server.policy.demand import DemandSums
 from server.policy.hold_out import Arm
 from server.policy.model import Demand
 from server.policy.savings import Savings
+from server.policy.self_disabling import Starts
 
 if TYPE_CHECKING:
     from server.service import Service
 
-PRIOR_SAVED_S = 960.0
-"""What the ledger takes as saved before anything was: 20 prewarms that saved 48 s each."""
 SEPARATOR = "\t"
 START = SEPARATOR * 2
 """Key of the entry that says since when demand is watched."""
@@ -131,14 +130,14 @@ class ProcessPages(PageExchange):
         entries = self.values(LEDGER, _key(pool, ""))
         return {key.split(SEPARATOR)[1]: page_kinds.ledger_at(entry, now_s) for key, entry in entries.items()}
 
-    def ledger_losing(self, pool: str) -> str:
-        """Why the pool's ledger holds prewarming back: background seconds per saved second; "" when it does not."""
-        most = self._service.config.thresholds(pool).ledger_max_cost
-        entries = self.ledger(pool).values()
-        spent_s, saved_s = sum(entry["spent"] for entry in entries), sum(entry["saved"] for entry in entries)
-        if spent_s <= most * (saved_s + PRIOR_SAVED_S):
-            return ""
-        return f"{spent_s:.0f} background seconds saved {saved_s:.0f} s, allowed are {most:g} per saved second"
+    def started(self, pool: str, cold: bool, now_s: float) -> None:
+        """A real task that wanted a state began, cold or warm, and prewarming may have had a part in that."""
+        self.change(STARTS, _key(pool), lambda known: (known or Starts()).add(cold, now_s))
+
+    def starts(self, pool: str) -> Starts:
+        """Such starts as all processes saw them."""
+        known: Starts = self.value(STARTS, _key(pool)) or Starts()
+        return known.at(self._service.clock.now_s())
 
     def compared(self, pool: str, family: str, arm: Arm, window: int, waited_s: float, now_s: float) -> None:
         """A real task that wanted the family got to work so long after it came, in that window of that group."""

@@ -1,13 +1,17 @@
-"""Plans as they are acted on: without the bets of specs that are held out. One process's, shared by its threads."""
+"""Plans as they are acted on: without the bets of specs that are held out, and of a pool that went to shadow mode.
+
+One process's, shared by its threads. The plan itself knows of neither: so it says what would have been done.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from server.policy import hold_out, model
-from server.policy.withhold import Doubt, withhold
+from server.policy import gates, hold_out, model, self_disabling
+from server.policy.self_disabling import Watch
+from server.policy.withhold import Doubt, with_ledger, withhold
 
 if TYPE_CHECKING:
     from server.loaded_spec import LoadedSpec
@@ -33,6 +37,7 @@ class _Made:
 
     plan: model.PoolPlan
     families: frozenset[str]
+    watch: Watch
     left: model.PoolPlan
 
 
@@ -55,24 +60,6 @@ class Withheld:
             known = self._known[pool] = _Known(specs, config.revision, families, now_s, until_s)
         return known.families
 
-    def left_of(self, pool: str, plan: model.PoolPlan, specs: Specs) -> model.PoolPlan:
-        """The plan without the bets that are withheld."""
-        families = self.held_out(pool, specs)
-        if not families:
-            return plan
-        made = self._made.get(pool)
-        if made is None or made.plan is not plan or made.families != families:
-            made = self._made[pool] = _Made(plan, families, withhold(plan, self._doubt(pool, specs)))
-        return made.left
-
-    def _doubt(self, pool: str, specs: Specs) -> Doubt:
-        share, now_s = self._service.config.pool(pool).holdout_share, self._service.clock.now_s()
-
-        def check(bet: model.HandOut) -> model.GateCheck:
-            return hold_out.check(specs[bet.family].policy, share, pool, now_s)
-
-        return check
-
     def left_s(self, pool: str, spec: LoadedSpec, specs: Specs) -> float:
         """For how long the spec is held out from now on, 0 when it is not."""
         if spec.family not in self.held_out(pool, specs):
@@ -80,3 +67,31 @@ class Withheld:
         now_s = self._service.clock.now_s()
         ends_s = hold_out.window(spec.policy, self._service.config.pool(pool).holdout_share, now_s).ends_s
         return ends_s - now_s
+
+    def left_of(self, pool: str, plan: model.PoolPlan, specs: Specs, watch: Watch) -> model.PoolPlan:
+        """The plan without the bets that are withheld."""
+        families = self.held_out(pool, specs)
+        if not families and not watch.is_shadow:
+            return plan
+        made = self._made.get(pool)
+        if made is None or made.plan is not plan or (made.families, made.watch) != (families, watch):
+            made = self._made[pool] = _Made(plan, families, watch, self._less(pool, plan, specs, watch))
+        return made.left
+
+    def _less(self, pool: str, plan: model.PoolPlan, specs: Specs, watch: Watch) -> model.PoolPlan:
+        now_s = self._service.clock.now_s()
+        if watch.is_shadow:
+            check = self_disabling.check(watch, pool, now_s)
+            return withhold(with_ledger(plan, check), _in_shadow(check))
+        share = self._service.config.pool(pool).holdout_share
+        return withhold(plan, lambda _bot, bet: hold_out.check(specs[bet.family].policy, share, pool, now_s))
+
+
+def _in_shadow(check: model.GateCheck) -> Doubt:
+    """What stands for each bet of a pool in shadow mode: what would have been done, and why it is not."""
+
+    def doubt(bot_id: str, bet: model.HandOut) -> model.GateCheck:
+        would_have = gates.would_have(bet.purpose, bet.family, bet.generation, bot_id)
+        return replace(check, text=f"{would_have} {check.text}")
+
+    return doubt

@@ -74,6 +74,10 @@ POOL = {"pool": "p", "mode": "live", "bots": 2, "idle": 1, "busy": 1, "utilizati
     [
         ({}, "p (live): 1 of 2 bots idle, 1 busy, utilization 50 %, reserve 1."),
         ({"bots": 1, "busy": 0, "utilization": 0.0}, "p (live): 1 of 1 bot idle, 0 busy, utilization 0 %, reserve 1."),
+        (
+            {"self_shadow": {"why": "it loses"}},
+            "p (shadow by itself): 1 of 2 bots idle, 1 busy, utilization 50 %, reserve 1.",
+        ),
         ({"bots": 0, "idle": 0, "busy": 0, "utilization": None}, "p (live): no bots."),
         ({"idle": 0, "busy": 0, "utilization": None}, "p (live): 0 of 2 bots idle, 0 busy, none that can take work."),
     ],

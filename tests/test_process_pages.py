@@ -242,25 +242,21 @@ def test_names_with_tabs_confuse_nothing(world: World) -> None:
 # ---- ledger
 
 
-def test_a_pool_that_saves_enough_is_not_losing(world: World) -> None:
+def test_what_was_spent_and_saved_fades_by_half_in_a_day(world: World) -> None:
     service = world.process()
     now_s = world.clock.now_s()
     service.pages.spent("local", "builds", 100_000.0, now_s)
-    assert "100000 background seconds saved 0 s" in service.pages.ledger_losing("local")
     service.pages.saved("local", "builds", 30_000.0, now_s)
-    assert service.pages.ledger_losing("local") == ""
     assert service.pages.ledger("local")["builds"]["saved"] == 30_000.0
+    world.clock.advance(86_400.0)
+    entry = service.pages.ledger("local")["builds"]
+    assert (entry["spent"], entry["saved"]) == (50_000.0, 15_000.0)
 
 
-def test_the_first_prewarms_are_not_held_back_by_an_empty_ledger(world: World) -> None:
-    service = world.process()
-    service.pages.spent("local", "builds", 600.0, world.clock.now_s())
-    assert service.pages.ledger_losing("local") == ""
-
-
-def test_an_old_loss_is_forgiven(world: World) -> None:
-    service = world.process()
-    service.pages.spent("local", "builds", 10_000.0, world.clock.now_s())
-    assert service.pages.ledger_losing("local")
-    world.clock.advance(2 * 86_400.0)
-    assert service.pages.ledger_losing("local") == ""
+def test_starts_at_two_processes_make_one_share(world: World) -> None:
+    one, two = world.process("one"), world.process("two")
+    for number in range(10):
+        (one if number % 2 else two).pages.started("local", number < 4, world.clock.now_s())
+    exchange(one, two)
+    sums = two.pages.starts("local")
+    assert (sums.every[0], sums.cold[0]) == pytest.approx((10.0, 4.0))

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from server import errors, sweeps, task_output
+from server.records.pool import PoolGate
 from tests.ui_world import SPEC, Pages, text
 
 
@@ -348,3 +349,20 @@ def test_a_pool_tells_why_nothing_warms_with_numbers_and_some_decisions_whole(pa
     assert "Some decisions" in said and "b1" in said and "Gates and terms" in said
     assert "Refused: " in said and "Would change it:" in said
     assert "no pool nowhere" in text(pages.get("/pools/nowhere", status=404)).lower()
+
+
+def test_a_pool_that_went_to_shadow_mode_says_so_and_can_be_started_again(pages):
+    pages.bot()
+    now_s = pages.clock.now_s()
+    watch = {"why": "it loses", "since_s": now_s, "until_s": now_s + 7200, "times": 1}
+    with pages.store.context():
+        PoolGate(id="local", watch=watch).put()
+    pages.clock.advance(2)
+    fleet = pages.get("/")
+    assert "local went to shadow mode by itself" in fleet.html.find(id="needs").get_text()
+    assert "Shadow by itself" in fleet.html.find(id="gates").get_text()
+    page = pages.get("/pools/local")
+    assert "Hand out again" in text(page)
+    assert pages.send("/pools/local", {}, "/pools/local/start").status_int == 303
+    page = pages.get("/pools/local")
+    assert "local hands out again; what it lost is forgiven." in text(page) and "Shadow by itself" not in text(page)

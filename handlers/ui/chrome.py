@@ -79,7 +79,8 @@ def switch_state(service: Service) -> SwitchState:
             True, False, "Prewarming is stopped", _name(head.stopped_by), head.stopped_since_s, head.stopped_why
         )
     pools = service.view.pools()
-    modes = [service.config.thresholds(pool).mode for pool in pools]
+    watch = service.view.watch
+    modes = ["shadow" if watch(pool).is_shadow else service.config.thresholds(pool).mode for pool in pools]
     live = modes.count("live")
     if live:
         where = f"in {live} of {len(pools)} pools" if len(pools) > 1 else f"in {pools[0]}"

@@ -234,7 +234,8 @@ def _needs_of(visit: Visit, pool: Row) -> Iterable[Need]:
         yield Need("bad", f"{name} has no bots", text, "How to start one", "/start")
     for gate in pool["gates"]:
         if gate["gate"] == "ledger" and not gate["passed"]:
-            yield Need("warn", f"{name} spends more than it saves", gate["text"], "Change the limit", config)
+            title = f"{name} went to shadow mode by itself"
+            yield Need("warn", title, gate["text"], "See its decisions", f"/pools/{name}")
 
 
 def rows_of_bots(visit: Visit, bots: Iterable[Row]) -> list[dict[str, Any]]:

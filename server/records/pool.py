@@ -25,3 +25,5 @@ class PoolGate(Record):
     preempted_s = Seconds()
     breakers = ndb.JsonProperty(default={})
     """Family → {failures, bots, open_since_s, why}."""
+    watch = ndb.JsonProperty(default={})
+    """Whether the pool went to shadow mode by itself: the fields of `policy.self_disabling.Watch`."""
