@@ -19,7 +19,8 @@ class LateBinding(Baseline):
     def __init__(self, options: Options) -> None:
         self.forecast = Forecast(options.bots, options.slots, options.cold_s, options.warm_s)
         self._cold_s, self._warm_s = options.cold_s, options.warm_s
-        self._values: dict[str, float] = {}
+        self._values: dict[str, dict[int, float]] = {}
+        """Key → number of a copy → V, of this moment."""
 
     def submitted(self, world: World, task: Task) -> None:
         self.forecast.arrived(task.key, task.arrival.submit_s)
@@ -68,9 +69,14 @@ class LateBinding(Baseline):
         self._start(world, task, bot)
 
     def _start(self, world: World, task: Task, bot: Bot) -> None:
+        self._outdate(task.key, bot)
         if not world.start(task, bot):
             self.forecast.put()
-        self._values.clear()
+
+    def _outdate(self, key: str, bot: Bot) -> None:
+        """Forgets what the copies of the key, and of what the bot holds, are worth: their number is about to change."""
+        for gone in (key, *bot.states):
+            self._values.pop(gone, None)
 
     # ---- late binding
 
@@ -90,6 +96,7 @@ class LateBinding(Baseline):
         """Uncovered tasks, oldest first, meet the idle bots, which are cold for them."""
         covered: dict[str, int] = {}
         ranks: dict[str, int] = {}
+        victim: Bot | None = None
         for task in list(world.pending.values()):
             if not world.asking:
                 return
@@ -99,26 +106,29 @@ class LateBinding(Baseline):
                 covered[key] = self.coming(world, key)
             if rank <= covered[key]:
                 continue
-            victim, lost = self._victim(world)
+            if victim is None:
+                victim, lost = self._victim(world)
             if victim is None:
                 return
             if not world.busy[key] + self.coming(world, key) or len(world.idle) == 1:
                 self._start(world, task, victim)
                 ranks[key] -= 1
+                victim = None
             elif not self._should_hold(world, task, rank, lost):
                 self._cover(world, task, victim)
                 covered[key] += 1
+                victim = None
 
     def coming(self, world: World, key: str) -> int:
         """How many bots are being warmed for the key; a pending task counts on each."""
         return world.warming[key]
 
     def _cover(self, world: World, task: Task, bot: Bot) -> None:
+        self._outdate(task.key, bot)
         world.warm(bot, task.key, ON_DEMAND)
         self.forecast.put()
         if task.covered_s is None:
             task.covered_s = world.now_s
-        self._values.clear()
 
     def _should_hold(self, world: World, task: Task, rank: int, lost: float) -> bool:
         """Whether waiting for one of the bots that are busy with the key beats a warm-up on the victim."""
@@ -128,7 +138,7 @@ class LateBinding(Baseline):
         coming = self.coming(world, key)
         copies = world.busy[key] + coming
         rate = copies / (self.forecast.duration_s(key) + warm_s)
-        future = self.forecast.value(key, len(world.copies[key]) + coming + 1, world.busy[key], world.now_s)
+        future = self._value(world, key, len(world.copies[key]) + coming + 1)
         gained_s = erlang_excess(rank, rate, cold_s) + (cold_s - warm_s) * future
         return gained_s <= (cold_s - warm_s) * lost
 
@@ -136,15 +146,16 @@ class LateBinding(Baseline):
 
     def state_value(self, world: World, key: str) -> float:
         """V of the last idle copy of a key: what is lost when one goes; more than certain where a task waits for it."""
-        found = self._values.get(key)
-        if found is None:
-            copies = len(world.copies[key])
-            if copies == 1 and world.waiting.get(key):
-                found = 2.0
-            else:
-                found = self.forecast.value(key, max(1, copies), world.busy[key], world.now_s)
-            self._values[key] = found
-        return found
+        copies = len(world.copies[key])
+        if copies == 1 and world.waiting.get(key):
+            return 2.0
+        return self._value(world, key, max(1, copies))
+
+    def _value(self, world: World, key: str, copy: int) -> float:
+        known = self._values.setdefault(key, {})
+        if copy not in known:
+            known[copy] = self.forecast.value(key, copy, world.busy[key], world.now_s)
+        return known[copy]
 
     def _victim(self, world: World) -> tuple[Bot | None, float]:
         """The asking bot with an empty slot, else the one whose least recently used state is worth least."""

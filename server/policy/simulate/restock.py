@@ -7,7 +7,7 @@ import math
 
 from server.policy.simulate.affinity import Affinity, least_recently_used
 from server.policy.simulate.options import Options
-from server.policy.simulate.world import FORECAST, Bot, Run, Task, World
+from server.policy.simulate.world import FORECAST, Bot, Task, World
 
 AT_MOST_EVERY_S = 10.0
 AT_LEAST_EVERY_S = 60.0
@@ -58,7 +58,7 @@ class Restocking(Affinity):
 
 
 class EwmaStock(Restocking):
-    """Newsvendor base stock: as many copies as cover the demand of one cold time and task, at a quantile of Poisson.
+    """Newsvendor base stock: as many idle copies as cover the demand of one cold time, at a quantile of Poisson.
 
     A copy too many and a copy too few cost about one cold time each, so the quantile is the median.
     """
@@ -69,29 +69,23 @@ class EwmaStock(Restocking):
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._counts: dict[str, tuple[float, float]] = {}
-        self._durations: dict[str, float] = {}
         self._surplus: dict[str, int] = {}
 
     def submitted(self, world: World, task: Task) -> None:
         count, at_s = self._counts.get(task.key, (0.0, task.submit_s))
         self._counts[task.key] = 1.0 + count * 2.0 ** ((at_s - task.submit_s) / self.HALF_LIFE_S), task.submit_s
 
-    def ended(self, world: World, bot: Bot, run: Run) -> None:
-        if run.task is not None:
-            known = self._durations.get(run.key, run.task.arrival.duration_s)
-            self._durations[run.key] = known + 0.1 * (run.task.arrival.duration_s - known)
-
     def wanted(self, world: World) -> list[str]:
         lacking: list[tuple[float, str]] = []
         self._surplus.clear()
         for key, (count, at_s) in list(self._counts.items()):
             rate = count * 2.0 ** ((at_s - world.now_s) / self.HALF_LIFE_S) * math.log(2.0) / self.HALF_LIFE_S
-            mean = rate * (self.options.cold_s + self._durations.get(key, 300.0))
+            mean = rate * self.options.cold_s
             if mean <= -math.log(self.SERVICE):
                 if count < 0.5 or world.now_s - at_s > 10.0 * self.HALF_LIFE_S:
                     del self._counts[key]
                 continue
-            have = len(world.copies[key]) + world.warming[key] + world.busy[key]
+            have = len(world.copies[key]) + world.warming[key]
             missing = base_stock(mean, self.SERVICE) - have
             self._surplus[key] = -missing
             lacking += [(mean - have - number, key) for number in range(missing)]
