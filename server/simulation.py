@@ -19,11 +19,14 @@ from typing import Any
 
 import click
 
+from server import raster
 from server.config import PoolConfig
 from server.policy.model import Thresholds
 from server.policy.simulate import chart, replay, report, trace
 from server.policy.simulate.announced import Heralds, announcements
 from server.policy.simulate.options import REAL_FAILURES, REAL_HEAR_S, REAL_LIVES_S, Options
+from server.policy.simulate.svg import svg
+from server.policy.simulate.watch import windows
 
 AUTO = "auto"
 NO_HERALDS = Heralds()
@@ -41,6 +44,8 @@ class Study:
     """What is announced of the arrivals."""
     jobs: int = 1
     """Processes that replay; 1 replays in this one."""
+    watch: bool = False
+    """The first replica is looked at for pictures."""
 
 
 def load(path: Path) -> list[trace.Arrival]:
@@ -100,7 +105,8 @@ def _replica(
     seed = 1000 * study.seed + number
     path = trace.jittered(arrivals, random.Random(seed), study.jitter_s)
     announced = announcements(path, study.heralds, random.Random(seed + 700)) if study.heralds.share else ()
-    found = replay.replay(name, path, options, random.Random(seed + 500), settings, announced)
+    watched = windows(path) if study.watch and number == 0 else ()
+    found = replay.replay(name, path, options, random.Random(seed + 500), settings, announced, watched)
     return found if number == 0 else replace(found, started=(), occupied=())
 
 
@@ -180,13 +186,17 @@ def _show(title: str, answered: dict[str, Any]) -> None:
 
 
 def _plots(folder: Path, name: str, paths: dict[str, list[replay.Path]]) -> list[Path]:
+    """Writes the figures of the first replica, as SVG, and as PNG where Pillow is installed."""
     folder.mkdir(parents=True, exist_ok=True)
-    first = {policy: found[0] for policy, found in paths.items()}
     written = []
-    for kind, picture in (("distribution", chart.distribution), ("timeline", chart.timeline)):
+    for kind, figure in chart.figures({policy: found[0] for policy, found in paths.items()}, name).items():
         file = folder / f"{name}-{kind}.svg"
-        file.write_text(picture(first, f"{name}: {kind} of overhead"), encoding="utf-8")
+        file.write_text(svg(figure), encoding="utf-8")
         written.append(file)
+        if raster.can_draw():
+            file = file.with_suffix(".png")
+            file.write_bytes(raster.png(figure))
+            written.append(file)
     return written
 
 
@@ -223,7 +233,7 @@ TIME, SHARE, SHARE_FALSE = click.FloatRange(0.0), click.FloatRange(0.0, 1.0), cl
 @click.option("--first-days", type=click.FloatRange(0.01), help="Only the beginning of the trace.")
 @click.option("--ideal", is_flag=True, help="Everybody hears at once, nothing fails.")
 @click.option("--sleeping-polls", is_flag=True, help="Bots sleep between polls, as bots that are not ours do.")
-@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for plots (SVG).")
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for plots (SVG, PNG).")
 @click.option("--jobs", type=click.IntRange(1, 256), default=_spare_processors, help="Processes. [default: CPUs − 1]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def simulate(file: Path, bots: str, utilization: float, policies: list[str], as_json: bool, **given: Any) -> None:
@@ -236,6 +246,7 @@ def simulate(file: Path, bots: str, utilization: float, policies: list[str], as_
         arrivals = [arrival for arrival in arrivals if arrival.submit_s < given["first_days"] * 86_400]
     heralds = Heralds(given["announce_share"], given["announce_lead_s"], given["announce_false"])
     study = Study(policies, given["replicas"], given["jitter_s"], given["seed"], heralds, given["jobs"])
+    study = replace(study, watch=bool(given["plots"]))
     options = _options(given)
     size = _size(bots, arrivals, options, study.seed, utilization)
     options = replace(options, bots=size, clean_s=given["clean_s"])
@@ -244,8 +255,11 @@ def simulate(file: Path, bots: str, utilization: float, policies: list[str], as_
     paths = run(arrivals, options, study, thresholds(), _teller())
     name = file.name.removesuffix(".gz").removesuffix(".csv")
     answered = answer(name, options, paths)
-    for written in _plots(given["plots"], name, paths) if given["plots"] else ():
-        click.echo(f"wrote {written}", err=True)
+    if given["plots"]:
+        for written in _plots(given["plots"], name, paths):
+            click.echo(f"wrote {written}", err=True)
+        if not raster.can_draw():
+            click.echo("no PNG: Pillow draws them, and it is not installed", err=True)
     if as_json:
         click.echo(json.dumps(answered, indent=2))
     else:

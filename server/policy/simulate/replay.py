@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from server.policy.model import Thresholds
 from server.policy.simulate.affinity import Affinity, NoAffinity
@@ -16,6 +16,7 @@ from server.policy.simulate.options import Options
 from server.policy.simulate.pilotlight import Pilotlight
 from server.policy.simulate.restock import EwmaStock, HybridHistogram
 from server.policy.simulate.trace import Arrival, Dice, busy_hour_load
+from server.policy.simulate.watch import Sample, Watcher, Window
 from server.policy.simulate.world import Policy, Started, World
 
 POLICIES = ("none", "affinity", "off", "ewma", "histogram", "pilotlight", "ceiling")
@@ -44,6 +45,9 @@ class Path:
     """Share of the clean-up seconds owed that no task waited for; None where none was owed."""
     started: tuple[Started, ...]
     occupied: tuple[tuple[float, float], ...]
+    windows: tuple[Window, ...] = ()
+    watched: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+    """By the kind of a window what was seen in it."""
 
     @property
     def total_s(self) -> float:
@@ -83,6 +87,7 @@ def replay(
     dice: Dice,
     thresholds: Thresholds | None = None,
     announced: Sequence[Announcement] = (),
+    watched: Sequence[Window] = (),
 ) -> Path:
     """Replays the arrivals under the policy of that name, and what is announced to one that listens.
 
@@ -92,7 +97,8 @@ def replay(
     if not arrivals or options.bots < 1 or options.slots < 1:
         raise ValueError("a replay needs arrivals, a bot and a slot")
     policy = make_policy(name, options, arrivals, thresholds or Thresholds(mode="live"))
-    books = World(arrivals, options, policy, dice, announced).run()
+    watcher = Watcher(watched)
+    books = World(arrivals, options, policy, dice, announced, watcher).run()
     first = int(options.skip_share * len(arrivals))
     counted = [start for start in books.started if start.task.number >= first]
     return Path(
@@ -110,6 +116,8 @@ def replay(
         clean_hidden=1.0 - books.paid_s / books.owed_s if books.owed_s else None,
         started=tuple(counted),
         occupied=tuple(books.occupied),
+        windows=tuple(watched),
+        watched=watcher.seen,
     )
 
 

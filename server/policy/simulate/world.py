@@ -14,6 +14,7 @@ from server.policy.simulate.announced import Announcement, Queue
 from server.policy.simulate.options import Options
 from server.policy.simulate.parts import ANNOUNCED, CLEAN, FORECAST, ON_DEMAND, Books, Bot, Policy, Run, Started, Task
 from server.policy.simulate.trace import Arrival, Dice
+from server.policy.simulate.watch import Watcher
 
 __all__ = ["ANNOUNCED", "CLEAN", "FORECAST", "ON_DEMAND", "Books", "Bot", "Policy", "Run", "Started", "Task", "World"]
 
@@ -37,6 +38,7 @@ class World:
         policy: Policy,
         dice: Dice,
         announcements: Sequence[Announcement] = (),
+        watcher: Watcher | None = None,
     ) -> None:
         self.options, self.policy, self.dice, self.arrivals = options, policy, dice, arrivals
         self.now_s = 0.0
@@ -72,6 +74,7 @@ class World:
         self._tell = getattr(policy, "announced", None)
         self._said = Queue(announcements if self._tell is not None else ())
         self._due_wakes: set[float] = set()
+        self._watcher = watcher or Watcher(())
 
     # ---- time
 
@@ -82,6 +85,8 @@ class World:
             at_s = self._next_s()
             if at_s == ENDLESS_S:
                 break
+            if self._watcher.next_s < at_s:
+                self._watcher.look(self, at_s)
             self.now_s = at_s
             self._advance()
         return self.books
