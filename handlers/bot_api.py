@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import flask
@@ -29,8 +29,8 @@ API = "/swarming/api/v1/bot"
 EVENTS = ("bot_error", "bot_log", "bot_rebooting", "bot_shutdown")
 SERVER_VERSION = "pilotlight-1"
 LARGEST_EXIT_CODE = 2**32
-LARGEST_STAT = 100_000
-"""Bytes of one of the statistics of a run; a larger one is left out: it must not keep a run from ending."""
+LARGEST_STATS = 200_000
+"""Bytes of the statistics of a run; what is beyond or nested deeply is left out: it must not keep a run from ending."""
 STATS = (
     "bot_overhead",
     "isolated_stats",
@@ -179,9 +179,10 @@ class BotCalls:
         _, body = self._enter()
         token = self._token(body)
         client_error = body.get("client_error")
-        missing = {}
+        given = {}
         if isinstance(client_error, dict):
-            missing = {key: client_error[key] for key in ("missing_cas", "missing_cipd") if client_error.get(key)}
+            given = {key: client_error[key] for key in ("missing_cas", "missing_cipd") if client_error.get(key)}
+        missing = _within_limits(given, given)
         message = body.get("message")
         task_scheduler.task_error(
             self._service,
@@ -273,10 +274,24 @@ def parse_update(body: dict[str, Any], path_task_id: str) -> task_update.Update:
         raise errors.InvalidArgument("duration and exit_code come together", field="duration")
     end = None
     if exit_code is not None or hard or io or canceled:
-        stats = {key: body[key] for key in STATS if key in body and len(orjson.dumps(body[key])) <= LARGEST_STAT}
+        stats = _within_limits(body, STATS)
         end = EndReport(exit_code, float(duration) if duration is not None else None, hard, io, canceled, stats)
     failure = end is None and ("hard_timeout" in body or "io_timeout" in body)
     return task_update.Update(task_id, data, offset, end, internal_failure=failure, hold_s=_hold_s(body))
+
+
+def _within_limits(body: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Those of the fields that can be kept, together at most LARGEST_STATS bytes; a field that cannot is left out."""
+    found: dict[str, Any] = {}
+    left = LARGEST_STATS
+    for key in keys:
+        if key not in body or bot_report.is_deep(body[key]):
+            continue
+        size = len(orjson.dumps(body[key]))
+        if size <= left:
+            left -= size
+            found[key] = body[key]
+    return found
 
 
 def json_object(data: bytes) -> dict[str, Any]:

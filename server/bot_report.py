@@ -7,6 +7,7 @@ a change: dimensions, health, version, names of caches and their size classes.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,12 @@ LONGEST_KEY = 64
 LONGEST_VALUE = 256
 MOST_VALUES = 512
 LARGEST_STATE = 60_000
+"""Bytes of the state as JSON; of a larger one only what the server needs is kept."""
+LARGEST_DIMENSIONS = 128_000
+DEEPEST = 64
+"""Levels of lists and objects within each other that a state or statistic may have."""
+LONGEST_REASON = 1000
+"""Characters of a bot's own words, such as why it is quarantined; the rest is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ def parse(body: dict[str, Any], *, external_ip: str = "", authenticated_as: str 
     """Reads the report in a request's body.
 
     Raises:
-        InvalidArgument: without exactly one bot id nothing can be said of the bot at all.
+        InvalidArgument: without exactly one bot id nothing can be said of the bot at all; or the state cannot be kept.
     """
     raw_dimensions, state = body.get("dimensions"), body.get("state", {})
     ids = raw_dimensions.get("id") if isinstance(raw_dimensions, dict) else None
@@ -92,19 +99,58 @@ def parse(body: dict[str, Any], *, external_ip: str = "", authenticated_as: str 
     dimensions, wrong = _dimensions(raw_dimensions or {})
     if not isinstance(state, dict):
         state, wrong = {}, wrong or "state: must be an object"
-    if len(orjson.dumps(state)) > LARGEST_STATE:
-        state = {key: state[key] for key in ("quarantined", "maintenance", "named_caches") if key in state}
+    state, too_large = _state(state)
     version = body.get("version")
     return Report(
         bot_id=ids[0],
         dimensions=dimensions,
         state=state,
-        version=version if isinstance(version, str) else "",
-        malformed=wrong,
+        version=version[:LONGEST_VALUE] if isinstance(version, str) else "",
+        malformed=wrong or too_large,
         external_ip=external_ip,
         authenticated_as=authenticated_as,
         own=bool(state.get("pilotlight_bot")),
     )
+
+
+def is_deep(value: Any) -> bool:
+    """Whether lists and objects of a JSON value are within each other more than DEEPEST levels."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        level = [child for one in level for child in _children(one)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _state(raw: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The state within its limits, and what is wrong with it if even what the server needs of it is beyond them.
+
+    Raises:
+        InvalidArgument: it is nested too deeply.
+    """
+    if is_deep(raw):
+        raise errors.InvalidArgument(f"state: is nested more than {DEEPEST} levels deep", field="state")
+    state = raw
+    for key in ("quarantined", "maintenance"):
+        reason = raw.get(key)
+        if isinstance(reason, str) and len(reason) > LONGEST_REASON:
+            state = {**state, key: f"{reason[:LONGEST_REASON]}…"}
+        elif isinstance(reason, dict | list):
+            state = {**state, key: bool(reason)}
+    if len(orjson.dumps(state)) <= LARGEST_STATE:
+        return state, ""
+    state = {key: state[key] for key in ("quarantined", "maintenance", "named_caches") if key in state}
+    if len(orjson.dumps(state)) <= LARGEST_STATE:
+        return state, ""
+    del state["named_caches"]
+    return state, f"state.named_caches: more than {LARGEST_STATE} bytes"
 
 
 def _is_plain(text: Any, longest: int) -> bool:
@@ -129,4 +175,8 @@ def _dimensions(raw: dict[Any, Any]) -> tuple[dict[str, list[str]], str]:
             good[key] = sorted(values)
     if sum(len(values) for values in good.values()) > MOST_VALUES:
         wrong = f"dimensions: more than {MOST_VALUES} values"
-    return good, wrong
+    elif len(orjson.dumps(good)) > LARGEST_DIMENSIONS:
+        wrong = f"dimensions: more than {LARGEST_DIMENSIONS} bytes"
+    else:
+        return good, wrong
+    return {key: good[key][:1] for key in ("id", "pool") if key in good}, wrong

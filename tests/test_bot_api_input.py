@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from handlers.bot_api import STATS
 from handlers.prpc import convert
 from server import task_output
 from server.task_ids import run_id
@@ -245,6 +246,72 @@ def test_an_odd_state_does_no_harm(bot: WireBot, state: dict[str, Any]) -> None:
     assert bot.poll().json["cmd"] == "sleep"
     entry = bot.world.p1.view.bot("bot1")
     assert entry is not None and entry.policy.alive
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": [value]}
+    return value
+
+
+@pytest.mark.parametrize("levels", [33, 150, 400])
+def test_a_state_nested_too_deeply_is_refused_with_the_limit(bot: WireBot, levels: int) -> None:
+    for path in (f"{API}/handshake", f"{API}/poll", "/poll"):
+        body = bot.report(session=bot.session, session_id="bot1/1", state={"disks": nested(levels)})
+        error = bot.post(path, body, 400).json["error"]
+        assert (error["code"], error["field"]) == ("INVALID_ARGUMENT", "state")
+        assert "64" in error["message"]
+    assert bot.poll(state={"disks": nested(30)}).json["cmd"] == "sleep"
+
+
+@pytest.mark.parametrize("statistic", [nested(400), "x" * 300_000])
+def test_statistics_beyond_their_limits_are_left_out_and_the_task_ends(
+    world: LifeWorld, bot: WireBot, statistic: Any
+) -> None:
+    task = running(world, bot)
+    bot.update(isolated_stats=statistic, bot_overhead=1.5, exit_code=0, duration=1)
+    assert world.state(task) == "COMPLETED"
+    assert (world.result(task).stats["bot_overhead"], "isolated_stats" in world.result(task).stats) == (1.5, False)
+
+
+def test_many_large_statistics_do_not_keep_a_task_from_ending(world: LifeWorld, bot: WireBot) -> None:
+    task = running(world, bot)
+    large = dict.fromkeys(STATS, "x" * 95_000)
+    bot.update(**large, exit_code=0, duration=1)
+    assert world.state(task) == "COMPLETED"
+
+
+@pytest.mark.parametrize("missing", [nested(400), "x" * 800_000])
+def test_an_odd_account_of_missing_inputs_ends_the_task(world: LifeWorld, bot: WireBot, missing: Any) -> None:
+    task = running(world, bot)
+    body = {"id": "bot1", "session": bot.session, "message": "no", "client_error": {"missing_cas": missing}}
+    bot.post(f"{API}/task_error/{bot.run}", body)
+    assert world.state(task) == "BOT_DIED"
+
+
+@pytest.mark.parametrize("field", ["quarantined", "maintenance"])
+@pytest.mark.parametrize("length", [50_000, 900_000])
+def test_a_long_reason_is_cut(world: LifeWorld, bot: WireBot, field: str, length: int) -> None:
+    answer = bot.poll(state={field: "x" * length, "named_caches": {"a": [["p", 5], 1]}})
+    assert len(answer.body) < 2000
+    entry = world.p1.view.bot("bot1")
+    assert entry is not None
+    assert 500 < len(entry.state[field]) < 2000
+    assert "a" in entry.state["named_caches"]
+    bot.post(f"{API}/handshake", bot.report(session_id="bot1/2", state={field: "x" * length}))
+
+
+def test_more_caches_than_a_state_may_have_quarantine_the_bot_and_say_why(bot: WireBot) -> None:
+    caches = {f"cache_{number}": [["some/folder", 1000], 1] for number in range(20_000)}
+    answer = bot.poll(state={"named_caches": caches}).json
+    assert (answer["quarantined"], "60000" in answer["quarantined_why"]) == (True, True)
+
+
+def test_more_dimensions_than_are_kept_quarantine_the_bot_and_say_why(bot: WireBot) -> None:
+    dimensions = {"id": ["bot1"], "pool": ["p"], "many": [f"{number:0250d}" for number in range(3_500)]}
+    answer = bot.poll(dimensions=dimensions).json
+    assert (answer["quarantined"], "512" in answer["quarantined_why"]) == (True, True)
 
 
 @pytest.mark.parametrize("bot_id", ["../../etc", "a b", "ä" * 256, "x:y/z", "0", "<script>"])
