@@ -143,7 +143,7 @@ def specs(api: Api, as_json: bool) -> None:
     else:
         empty = "No specs: nothing is prewarmed. ./pilot specs register FILE makes one, or use the page /specs."
         show(tables.of_specs(found, ledger), empty)
-        for line in tables.sentences_of_savings(ledger):
+        for line in [*tables.sentences_of_savings(ledger), *tables.sentences_of_shadow(ledger)]:
             say(line)
         for line in tables.sentences_of_breakers(found):
             note(line)

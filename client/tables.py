@@ -244,6 +244,11 @@ def sentences_of_savings(ledger: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"{family}: {short(one['text'])}" for family, one in found.items() if one["held_out"] >= 1]
 
 
+def sentences_of_shadow(ledger: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What prewarms of each spec would have become in a pool in shadow mode."""
+    return [f"{family}: {short(row['shadow']['text'])}" for family, row in ledger.items() if row.get("shadow")]
+
+
 def sentences_of_breakers(found: Iterable[Mapping[str, Any]]) -> list[str]:
     """Which specs stopped by themselves, why, and what makes them go on."""
     return [

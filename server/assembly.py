@@ -17,6 +17,7 @@ from server.fleet_view import FleetView
 from server.process_pages import ProcessPages
 from server.service import Service
 from server.settings import Settings
+from server.shadow_scores import ShadowScores
 from server.store.client import Store
 from server.sweep_schedule import SweepSchedule
 from server.task_update import Started
@@ -64,6 +65,7 @@ def build(
     service.sessions = SessionSigner(service)
     service.pages = ProcessPages(service)
     service.decisions = Decisions(service)
+    service.shadow = ShadowScores(service)
     service.announced = AnnouncementBoard(service)
     service.view = FleetView(service)
     service.wakeup = Wakeup(service)

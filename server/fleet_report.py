@@ -7,16 +7,16 @@ now from the same view that decides.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from server import errors, task_results
+from server import errors, shadow_scores, task_results
 from server.access import Principal
 from server.decisions import gate_row
 from server.policy import model, waiting
 from server.policy.model import Phase, Purpose
-from server.policy.words import duration
+from server.policy.words import count, duration
 from server.records import task
 from server.records.task import TaskResult
 from server.task_life import HANDED_BACK
@@ -154,9 +154,27 @@ def ledger(service: Service) -> dict[str, Any]:
         row["never_used"] = max(0, row["prewarms"] - row["used"])
         measured = service.pages.savings(spec.policy_pool, family).estimate()
         row["measured"] = {**asdict(measured), "is_proven": measured.is_proven, "text": measured.text()}
+        row["shadow"] = _shadow(service, spec.policy_pool, family, counters)
         row["held_out_s"] = service.view.held_out_s(spec)
         specs.append({"family": family, "pool": spec.policy_pool, **row})
     return {"specs": specs, "savings": "modelled"}
+
+
+def _shadow(service: Service, pool: str, family: str, counters: Mapping[str, float]) -> dict[str, Any] | None:
+    """What the spec's bets would have become so far, while its pool is in shadow mode; None while it is not."""
+    if not service.shadow.is_scored(pool):
+        return None
+    row = {name.removeprefix("shadow_"): counters.get(f"{pool}/{family}/{name}", 0) for name in shadow_scores.COUNTS}
+    return {**row, "text": _would_have(row)}
+
+
+def _would_have(row: Mapping[str, float]) -> str:
+    if not row["prewarms"]:
+        return "In shadow mode: no prewarm would have been made so far."
+    made = f"{count(round(row['prewarms']), 'prewarm')} would have been made and {round(row['used']):,} used"
+    gain = f"{duration(row['saved_s'])} of waiting saved"
+    lost = f", {duration(row['lost_s'])} lost by what they displace" if row["lost_s"] else ""
+    return f"In shadow mode: {made}, {gain}{lost}, for {duration(row['spent_s'])} of idle time."
 
 
 def why_bot(service: Service, bot_id: str) -> dict[str, Any]:

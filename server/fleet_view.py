@@ -188,6 +188,8 @@ class FleetView:
             self._by_pool[known.pool].discard(bot_id)
             self._dirty.add(known.pool)
         self._bots[bot_id] = entry
+        if known is not None and known.claim_no != entry.claim_no:
+            self._service.shadow.saw(entry)
         self._unconfirmed.discard(bot_id)
         self._by_pool.setdefault(entry.pool, set()).add(bot_id)
         self._dirty.add(entry.pool)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from server.service import Service
 
 MOST_KEPT = 50
+MOST_LOOKED_AT = 300
+"""Bots whose advice is put into words, evenly chosen: it is made when somebody asks, and takes a while."""
 
 
 def why_pool(service: Service, pool: str) -> dict[str, Any]:
@@ -25,13 +27,14 @@ def why_pool(service: Service, pool: str) -> dict[str, Any]:
     if pool not in service.view.pools():
         raise errors.NotFound(f"no pool {pool}")
     plan = service.view.plan(pool)
-    now = _now(plan)
+    looked_at = _advice(plan)
+    now = _now(looked_at)
     return {
         "pool": pool,
         "mode": service.config.thresholds(pool).mode,
         "self_shadow": service.view.watch(pool).to_plain() if service.view.watch(pool).is_shadow else None,
-        "sentence": _sentence(pool, plan, now),
-        "would_change": now[0]["would_change"] if now and not _given(plan) else "",
+        "sentence": _sentence(pool, looked_at, now),
+        "would_change": now[0]["would_change"] if now and not _given(looked_at) else "",
         "config_revision": service.config.revision,
         "view_age_s": service.view.age_s(),
         "gates": [gate_row(check) for check in plan.gates],
@@ -41,9 +44,16 @@ def why_pool(service: Service, pool: str) -> dict[str, Any]:
     }
 
 
-def _now(plan: model.PoolPlan) -> list[dict[str, Any]]:
+def _advice(plan: model.PoolPlan) -> list[model.Advice]:
+    """Of the bots without a run, or of some of them."""
+    names = list(plan.advice)
+    step = max(1, len(names) // MOST_LOOKED_AT)
+    return [plan.advice[name] for name in names[::step]]
+
+
+def _now(looked_at: list[model.Advice]) -> list[dict[str, Any]]:
     """Per kind of refusal: how many bots it keeps from background work, with the words for one; most first."""
-    refused = [advice.refused for advice in plan.advice.values() if advice.refused is not None]
+    refused = [advice.refused for advice in looked_at if advice.refused is not None]
     bots = Counter(decisions.kind_of(one) for one in refused)
     example = {decisions.kind_of(one): one for one in reversed(refused)}
     return [
@@ -52,18 +62,18 @@ def _now(plan: model.PoolPlan) -> list[dict[str, Any]]:
     ]
 
 
-def _given(plan: model.PoolPlan) -> int:
-    return sum(1 for advice in plan.advice.values() if advice.background is not None)
+def _given(looked_at: list[model.Advice]) -> int:
+    return sum(1 for advice in looked_at if advice.background is not None)
 
 
-def _sentence(pool: str, plan: model.PoolPlan, now: list[dict[str, Any]]) -> str:
-    given = _given(plan)
+def _sentence(pool: str, looked_at: list[model.Advice], now: list[dict[str, Any]]) -> str:
+    given = _given(looked_at)
     if given:
         return f"{count(given, f'bot of {pool} gets', f'bots of {pool} get')} background work at the next poll."
-    if not plan.advice:
+    if not looked_at:
         return f"No bot of {pool} is without a run."
     if not now:
         return f"The bots of {pool} get real tasks, or nothing is planned for them."
     most = now[0]
-    who = f"{most['bots']:,} of {count(len(plan.advice), f'bot of {pool}', f'bots of {pool}')} without a run"
+    who = f"{most['bots']:,} of {count(len(looked_at), f'bot of {pool}', f'bots of {pool}')} without a run"
     return f"Nothing is prewarmed in {pool} now: {who} {'is' if most['bots'] == 1 else 'are'} refused. {most['text']}"

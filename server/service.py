@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from server.process_pages import ProcessPages
     from server.records.task import TaskToRun
     from server.settings import Settings
+    from server.shadow_scores import ShadowScores
     from server.store.client import Store
     from server.task_transition import Touched
     from server.task_update import Started
@@ -45,6 +46,7 @@ class Service:
     view: FleetView = field(init=False)
     pages: ProcessPages = field(init=False)
     decisions: Decisions = field(init=False)
+    shadow: ShadowScores = field(init=False)
     announced: AnnouncementBoard = field(init=False)
     wakeup: Wakeup = field(init=False)
     carrier: Carrier = field(init=False)

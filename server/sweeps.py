@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from server import announcement_sweep, errors, latest, pool_watch, task_stops
+from server import announcement_sweep, errors, latest, pool_watch, shadow_scores, task_stops
 from server.records.task import TaskResult, TaskToRun
 from server.sweep_schedule import Beat, Sweep
 
@@ -114,6 +114,7 @@ SWEEPS: tuple[Sweep, ...] = (
     ("death", 30.0, declare_deaths),
     ("announcements", announcement_sweep.PERIOD_S, announcement_sweep.sweep),
     ("watch", pool_watch.PERIOD_S, pool_watch.sweep),
+    ("shadow", shadow_scores.PERIOD_S, shadow_scores.sweep),
     ("retention", 3600.0, retire_records),
     ("keys", 6 * 3600.0, rotate_keys),
 )

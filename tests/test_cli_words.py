@@ -174,3 +174,9 @@ def test_kinds_of_decisions_are_told_in_words() -> None:
         ["held back", "4"],
         ["refused: fresh view", "2"],
     ]
+
+
+def test_what_shadow_mode_would_have_gained_is_told_for_its_pools_only() -> None:
+    text = "In shadow mode: 4 prewarms would have been made and 2 used."
+    ledger = {"src": {"shadow": {"text": text}}, "lib": {"shadow": None}, "fw": {}}
+    assert tables.sentences_of_shadow(ledger) == [f"src: {text}"]

@@ -331,3 +331,15 @@ def test_a_spec_tells_what_is_measured_of_its_savings_and_how_sure_that_is(regis
     assert "41 s a task" in text(pages.get("/specs"))
     config.save_config(pages.service, LOCAL_USER, {"defaults": {"holdout_share": 0}}, 1)
     assert "Nothing is held out in local" in text(pages.get("/specs/my-src"))
+
+
+def test_a_spec_in_shadow_mode_tells_what_would_have_come_of_it(registered):
+    page = text(registered.get("/specs/my-src"))
+    assert "In shadow mode: no prewarm would have been made so far." in page
+    for name, number in {"prewarms": 4, "used": 2, "saved_s": 196, "lost_s": 20, "spent_s": 120}.items():
+        registered.service.pages.count(f"local/my-src/shadow_{name}", number)
+    page = text(registered.get("/specs/my-src"))
+    assert "4 prewarms would have been made and 2 used, 3 m 16 s of waiting saved, 20 s lost by what they" in page
+    assert "for 2 m of idle time" in page
+    config.save_config(registered.service, LOCAL_USER, {"defaults": {"mode": "live"}}, 1)
+    assert "In shadow mode" not in text(registered.get("/specs/my-src"))
