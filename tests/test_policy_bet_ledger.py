@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.policy.bet_ledger import HALF_LIFE_S, BetLedger, bucket_of, miss_s
+from server.policy.bet_ledger import HALF_LIFE_S, BetLedger, bucket_of
 from tests.policy_world import NOW_S
 
 NET, COLD_S = 0.2, 60.0
@@ -150,20 +149,3 @@ def test_what_is_no_ledger_is_refused(wrong: dict) -> None:
 
 
 # ---- what a miss costs
-
-
-@given(st.floats(1.0, 5000.0), st.floats(0.0, 50.0), st.floats(1.0, 5000.0))
-def test_a_miss_never_costs_more_than_a_cold_start_or_the_next_free_copy(
-    cold_s: float, copies: float, duration_s: float
-) -> None:
-    cost_s = miss_s(cold_s, copies, duration_s)
-    assert 0.0 <= cost_s <= cold_s * (1 + 1e-9)
-    if copies:
-        assert cost_s <= duration_s / copies * (1 + 1e-9)
-
-
-def test_a_miss_costs_the_cold_start_when_no_copy_can_come_to_the_rescue() -> None:
-    assert miss_s(600.0, 0, 300.0) == 600.0
-    assert miss_s(600.0, 1e-9, 300.0) == pytest.approx(600.0)
-    assert miss_s(600.0, 2, 300.0) == pytest.approx(150.0 * (1.0 - math.exp(-4.0)))
-    assert miss_s(600.0, 2, 0.0) == 0.0

@@ -12,7 +12,16 @@ from server.policy.fleet import Fleet
 from server.policy.model import Announcement, Demand, Purpose, Thresholds
 from server.policy.outlook import Outlook
 from server.policy.plan import plan
-from server.policy.value import effective_copy, erlang_b, erlang_excess, miss_s, needed, needed_soon, residence_s
+from server.policy.value import (
+    effective_copy,
+    erlang_b,
+    erlang_excess,
+    miss_s,
+    needed,
+    needed_soon,
+    rescuers,
+    residence_s,
+)
 from tests.policy_world import MEMORIES_S, NOW_S, bot, demand, spec, view, warm
 
 
@@ -70,15 +79,31 @@ def test_the_memories_count_by_their_weights() -> None:
 
 
 def test_a_miss_costs_less_where_busy_copies_may_come_free_in_time() -> None:
-    assert miss_s(600.0, 300.0, 1.0) == 600.0
-    assert miss_s(600.0, 300.0, 6.0) == pytest.approx((1 - math.exp(-2.5)) * 240.0)
-    assert miss_s(600.0, 300.0, 60.0) < miss_s(600.0, 300.0, 6.0)
+    assert miss_s(600.0, rescuers(1.0), 300.0) == 600.0
+    assert miss_s(600.0, rescuers(6.0), 300.0) == pytest.approx((1 - math.exp(-2.5)) * 240.0)
 
 
 def test_how_much_longer_than_a_cold_start_the_next_end_takes() -> None:
     assert erlang_excess(1, 0.01, 60.0) == pytest.approx(100 * math.exp(-0.6))
     assert erlang_excess(2, 0.01, 60.0) > erlang_excess(1, 0.01, 60.0)
     assert erlang_excess(1, 100.0, 60.0) == 0.0
+
+
+@given(st.floats(1.0, 5000.0), st.floats(0.0, 50.0), st.floats(1.0, 5000.0))
+def test_a_miss_never_costs_more_than_a_cold_start_or_the_next_free_copy(
+    cold_s: float, copies: float, duration_s: float
+) -> None:
+    cost_s = miss_s(cold_s, copies, duration_s)
+    assert 0.0 <= cost_s <= cold_s * (1 + 1e-9)
+    if copies:
+        assert cost_s <= duration_s / copies * (1 + 1e-9)
+
+
+def test_a_miss_costs_the_cold_start_when_no_copy_can_come_to_the_rescue() -> None:
+    assert miss_s(600.0, 0, 300.0) == 600.0
+    assert miss_s(600.0, 1e-9, 300.0) == pytest.approx(600.0)
+    assert miss_s(600.0, 2, 300.0) == pytest.approx(150.0 * (1.0 - math.exp(-4.0)))
+    assert miss_s(600.0, 2, 0.0) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 from server.policy import cadence
-from server.policy.decision import Decision, Minds
+from server.policy.decision import Decision
 from server.policy.dimensions import Requirement
 from server.policy.explain import Explainer
+from server.policy.minds import Minds
 from server.policy.model import Advice, Bot, Hold, PendingTask
 
 MOST_ALTERNATIVES = 3

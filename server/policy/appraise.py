@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from server.policy.fleet import Fleet
 from server.policy.model import Bot, Spec, Value
 from server.policy.outlook import Outlook
 from server.policy.stock import Stock
-from server.policy.value import miss_s, needed_soon
+from server.policy.value import miss_s, needed_soon, rescuers
 from server.policy.words import named, seconds
 
 PREEMPTION_DELAY_S = 31.0
 """What a real task waits for a background run to end: a grace period and the second until the bot hears of it."""
+
+
+_needed_soon = lru_cache(maxsize=4096)(needed_soon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,11 @@ class Appraiser:
     def __init__(self, fleet: Fleet, outlook: Outlook, stock: Stock) -> None:
         self._fleet, self._outlook, self._stock = fleet, outlook, stock
         self._dull: dict[str, tuple[object, ...]] = {}
+        self._known: dict[str, _Gross] = {}
+
+    def moved(self) -> None:
+        """The fleet or the time is another than at the last value."""
+        self._known.clear()
 
     def is_dull(self, spec: Spec) -> bool:
         """Whether one more copy was worth too little at the last look and nothing spoke for it since.
@@ -76,8 +85,8 @@ class Appraiser:
         """
         costs = self._outlook.costs(spec.family)
         state = spec.family, spec.generation
-        rescuers = self._fleet.busy.get(state, 0) + len(self._fleet.warming.get(state, ()))
-        saved_s = max(0.0, miss_s(costs.cold_s, costs.occupied_s, 1.0 + rescuers) - costs.warm_s)
+        copies = self._fleet.busy.get(state, 0) + len(self._fleet.warming.get(state, ()))
+        saved_s = max(0.0, miss_s(costs.cold_s, rescuers(1.0 + copies), costs.occupied_s) - costs.warm_s)
         in_all_s = confidence * saved_s - spec.run_cost_s
         return self._told(spec, _Gross(confidence, saved_s, 0.0, costs.cold_s, in_all_s), displaced_s)
 
@@ -100,6 +109,12 @@ class Appraiser:
         )
 
     def _gross_of(self, spec: Spec) -> _Gross:
+        found = self._known.get(spec.family)
+        if found is None:
+            found = self._known[spec.family] = self._work_out(spec)
+        return found
+
+    def _work_out(self, spec: Spec) -> _Gross:
         state = spec.family, spec.generation
         copy = self._stock.next_copy(state)
         costs = self._outlook.costs(spec.family)
@@ -118,4 +133,4 @@ class Appraiser:
         ended = int(len(fleet.real) * min(1.0, spec.run_s / self._outlook.mean_duration_s()))
         spare = max(0, len(fleet.idle) - 1) + ended
         others_per_s = max(0.0, self._outlook.all_per_s() - self._outlook.family_per_s(spec.family))
-        return needed_soon(others_per_s * spec.run_s, spare) * PREEMPTION_DELAY_S
+        return _needed_soon(round(others_per_s * spec.run_s, 3), spare) * PREEMPTION_DELAY_S

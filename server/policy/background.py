@@ -10,14 +10,12 @@ import heapq
 import math
 
 from server.policy import gates
-from server.policy.appraise import Appraiser
 from server.policy.dispatch import Dispatch
-from server.policy.fleet import HOLDING, Fleet
+from server.policy.fleet import HOLDING
 from server.policy.levels import Levels
+from server.policy.minds import Minds
 from server.policy.model import Announcement, Bot, HandOut, Phase, Purpose, Spec, Value
-from server.policy.outlook import Outlook
 from server.policy.queues import State
-from server.policy.stock import Stock
 from server.policy.victims import Victims
 from server.policy.words import named, seconds, share
 
@@ -31,18 +29,11 @@ SHORT_BY = 0.5
 class Background:
     """One round of hand-outs: `decide()` fills `hand_outs`, by bot, and moves the fleet."""
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        outlook: Outlook,
-        stock: Stock,
-        appraiser: Appraiser,
-        assigned: Dispatch,
-        superseded: dict[State, str],
-    ) -> None:
-        self._fleet, self._outlook, self._stock = fleet, outlook, stock
-        self._view, self._superseded, self.appraiser = fleet.view, superseded, appraiser
-        self.levels = Levels(fleet, assigned)
+    def __init__(self, minds: Minds, assigned: Dispatch, superseded: dict[State, str]) -> None:
+        self._fleet, self._outlook, self._stock, self._looks = minds.fleet, minds.outlook, minds.stock, minds.looks
+        self._view, self._superseded, self.appraiser = minds.fleet.view, superseded, minds.appraiser
+        self.appraiser.moved()
+        self.levels = Levels(minds.fleet, assigned)
         self.hand_outs: dict[str, HandOut] = {}
         self._victims: Victims | None = None
 
@@ -58,14 +49,17 @@ class Background:
         for check in (levels.switch_check(), levels.utilization_check(), levels.view_check(), levels.ledger_check()):
             if not check.passed:
                 return
+        ready = [bot for bot in self._fleet.idle.values() if self._is_ready(bot)]
+        if not ready:
+            return
+        self._victims = Victims(self._fleet, self._stock, self._looks, ready)
         if self._view.announcements:
             self._keep_promises()
         self._place_bets()
 
     def _is_ready(self, bot: Bot) -> bool:
         """Whether the bot may be bet on at all: nothing waits for it, and no slot of it is dirty or in doubt."""
-        now_s = self._fleet.now_s
-        rested = now_s - bot.idle_since_s >= self._view.thresholds.min_idle_s and bot.quiet_until_s <= now_s
+        rested = self._fleet.now_s - bot.idle_since_s >= self._view.thresholds.min_idle_s
         return rested and not gates.is_blocked(bot) and not self.levels.pending_for(bot)
 
     # ---- clean-ups
@@ -188,9 +182,7 @@ class Background:
 
     def _best_bot(self, spec: Spec) -> Bot | None:
         """The ready bot that loses least; on a par one that has a former generation of the same family there."""
-        if self._victims is None:
-            ready = [bot for bot in self._fleet.idle.values() if self._is_ready(bot)]
-            self._victims = Victims(self._fleet, self._stock, ready)
+        assert self._victims is not None
         best = self._victims.cheapest(spec.dimensions, spec.slot, spec)
         former = self._former_holder(spec)
         if former is None or best is None:
@@ -233,3 +225,4 @@ class Background:
         self.hand_outs[bot.id] = hand_out
         self._fleet.begin_warm_up(bot, spec)
         self.levels.moved(spec)
+        self.appraiser.moved()

@@ -32,23 +32,6 @@ LOWEST, HIGHEST = -14, 2
 NEGLIGIBLE_S = 1e-6
 
 
-def miss_s(cold_s: float, copies: float, duration_s: float) -> float:
-    """m: what a task loses that finds no idle warm bot, in seconds.
-
-    It starts cold or takes one of n busy copies that frees up before that is done, so m = (d/n)(1 − e^(−cn/d)); c with
-    no copy. An example: a cold start of 600 s, two copies in tasks of 300 s: 147 s.
-
-    Args:
-        cold_s: c, the cold cost.
-        copies: n, copies that are busy or being made.
-        duration_s: d, how long tasks hold a copy.
-    """
-    if copies <= 0.0 or duration_s <= 0.0:
-        return cold_s if copies <= 0.0 else 0.0
-    turns_s = duration_s / copies
-    return -turns_s * math.expm1(-cold_s / turns_s)
-
-
 def bucket_of(net: float) -> int:
     """The bucket of a net value, which is a share of the cold cost: bucket i is [2^(i/2), 2^((i+1)/2))."""
     if net <= 0.0:

@@ -5,32 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from server.policy import preemption
-from server.policy.appraise import Appraiser
 from server.policy.background import Background
 from server.policy.dispatch import Dispatch, Dispatcher
-from server.policy.fleet import Fleet
+from server.policy.minds import Minds
 from server.policy.model import HandOut, Preempt, Useless
-from server.policy.on_demand import OnDemand
-from server.policy.outlook import Outlook
 from server.policy.queues import State
-from server.policy.stock import Stock
-
-
-@dataclass(frozen=True, slots=True)
-class Minds:
-    """What thinks about a fleet; it outlives a decision where the fleet is kept up."""
-
-    fleet: Fleet
-    outlook: Outlook
-    stock: Stock
-    appraiser: Appraiser
-
-    @classmethod
-    def about(cls, fleet: Fleet) -> Minds:
-        """Nothing is known yet but the fleet."""
-        outlook = Outlook(fleet)
-        stock = Stock(fleet, outlook)
-        return cls(fleet, outlook, stock, Appraiser(fleet, outlook, stock))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +38,8 @@ def decide(minds: Minds, superseded: dict[State, str]) -> Decision:
     pending = frozenset(fleet.queues.by_id)
     useless = preemption.useless_runs(fleet, superseded, off) if fleet.background else ()
     marks = preemption.marks(fleet) if fleet.queues.marked else {}
-    assigned = Dispatcher(fleet, minds.outlook, minds.stock, OnDemand(fleet, minds.outlook)).run()
+    assigned = Dispatcher(minds).run()
     stop = preemption.preemptions(fleet, assigned, pending, marks) if assigned.unserved and fleet.background else ()
-    background = Background(fleet, minds.outlook, minds.stock, minds.appraiser, assigned, superseded)
+    background = Background(minds, assigned, superseded)
     background.decide()
     return Decision(assigned, background, stop, useless)

@@ -19,12 +19,12 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 from heapq import merge
 
-from server.policy.fleet import Copies, Fleet, fulfilled
+from server.policy.fleet import Copies, fulfilled
+from server.policy.minds import Minds
 from server.policy.model import Bot, HandOut, Hold, PendingTask, Purpose, Wish
 from server.policy.on_demand import OnDemand
 from server.policy.outlook import DEFAULT_COLD_S, Outlook
 from server.policy.queues import Kind, State, turn
-from server.policy.stock import Stock
 from server.policy.value import erlang_excess
 from server.policy.victims import Victims
 from server.policy.words import duration, named
@@ -79,8 +79,9 @@ class Dispatch:
 class Dispatcher:
     """One round of dispatch; it moves the fleet."""
 
-    def __init__(self, fleet: Fleet, outlook: Outlook, stock: Stock, on_demand: OnDemand) -> None:
-        self._fleet, self._outlook, self._stock, self._on_demand = fleet, outlook, stock, on_demand
+    def __init__(self, minds: Minds) -> None:
+        self._fleet, self._outlook, self._stock, self._looks = minds.fleet, minds.outlook, minds.stock, minds.looks
+        self._on_demand = OnDemand(minds.fleet, minds.outlook)
         self._victims: Victims | None = None
         self.result = Dispatch()
 
@@ -260,7 +261,7 @@ class Dispatcher:
         if not self._fleet.idle:
             return None
         if self._victims is None:
-            self._victims = Victims(self._fleet, self._stock, self._fleet.idle.values())
+            self._victims = Victims(self._fleet, self._stock, self._looks, self._fleet.idle.values())
         spec = self._fleet.specs.get(aim.family) if aim is not None else None
         return self._victims.cheapest(task.dimensions, spec.slot if spec is not None else "")
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from server.policy import gates
 from server.policy.background import Background
-from server.policy.decision import Minds
 from server.policy.fleet import why_unusable
+from server.policy.minds import Minds
 from server.policy.model import Bot, Gate, GateCheck, HandOut, PendingTask, Refused, Spec, Value
 from server.policy.queues import State
 from server.policy.words import all_of, count, duration, named, share

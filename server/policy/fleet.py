@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from server.policy.dimensions import Fits, Requirement
@@ -106,13 +107,13 @@ class Fleet:
 
     # ---- what changes
 
-    def advance(self, view: PoolView) -> None:
-        """A later look at the same pool; its bots, tasks and specs come by `put_…()`."""
-        self.view, self.now_s = view, view.now_s
-        while self._expiries and self._expiries[0][0] < self.now_s:
-            bot = self.by_id[heapq.heappop(self._expiries)[1]]
-            if bot.id in self.idle:
-                self.put_bot(bot)
+    def advance(self, now_s: float, view: PoolView | None = None) -> None:
+        """A later look at the same pool, the view where it changed; bots, tasks and specs come by `put_…()`."""
+        self.now_s, self.view = now_s, self.view if view is None else view
+        while self._expiries and self._expiries[0][0] < now_s:
+            name = heapq.heappop(self._expiries)[1]
+            if name in self.idle:
+                self.put_bot(replace(self.by_id[name]))
 
     def put_spec(self, spec: Spec) -> None:
         """Another revision or generation of a spec, or a new one."""

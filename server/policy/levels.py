@@ -44,6 +44,8 @@ class Levels:
     def _count_pending(self, assigned: Dispatch) -> int:
         """Fills the pending counts; returns how many more bots the tasks without one could occupy."""
         fleet, waiting = self.fleet, 0
+        if not fleet.queues.asked and not assigned.by_task:
+            return 0
         asked = Counter(fleet.queues.asked)
         for requirement, number in asked.items():
             groups = fleet.fits.groups(requirement)
@@ -59,6 +61,8 @@ class Levels:
 
     def pending_for(self, bot: Bot) -> int:
         """How many pending tasks fit the bot."""
+        if not self._pending and not self._pending_by_id:
+            return 0
         fits = self.fleet.fits
         by_id = sum(number for asked, number in self._pending_by_id.items() if fits.fits(asked, bot.id))
         return self._pending[fits.group_of[bot.id]] + by_id

@@ -11,7 +11,7 @@ from server.policy.demand import with_guess
 from server.policy.fleet import Fleet
 from server.policy.model import Announcement, Demand, PoolView
 from server.policy.queues import State
-from server.policy.value import effective_copy, miss_s, needed, residence_s
+from server.policy.value import effective_copy, miss_s, needed, rescuers, residence_s
 
 DEFAULT_COLD_S = 60.0
 DEFAULT_WARM_S = 2.0
@@ -19,7 +19,7 @@ DEFAULT_DURATION_S = 300.0
 """Prior of a real task's length."""
 INHERITED = 0.8
 """Share of the demand for former generations that their successor takes over; stragglers keep the rest."""
-VALUE_AGE_S = 10.0
+VALUE_AGE_S = 30.0
 """A value that was worked out holds for this long, unless something of its state changes."""
 TOTAL_AGE_S = 60.0
 
@@ -237,7 +237,7 @@ class Outlook:
         """m: what a task pays that misses the copy-th copy, where a busy one may free itself for it in time."""
         costs, known = self.costs(state[0]), self._rates_of(state)
         x = effective_copy(copy, self._fleet.busy.get(state, 0), costs.occupied_s, known.residence_s)
-        return miss_s(costs.cold_s, costs.occupied_s, x)
+        return miss_s(costs.cold_s, rescuers(x), costs.occupied_s)
 
     # ---- announcements
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from server.policy.advice import Advices
-from server.policy.decision import Minds, decide
+from server.policy.decision import decide
 from server.policy.explain import Explainer
 from server.policy.fleet import Fleet
 from server.policy.gates import reserve_size
 from server.policy.holds import holds
+from server.policy.minds import Minds
 from server.policy.model import PoolPlan, PoolView
 from server.policy.order import superseded_states
 from server.policy.queues import turn

@@ -72,16 +72,26 @@ def effective_copy(copy: int, busy: int, occupied_s: float, residence_s: float) 
     return copy + busy * residence_s / (residence_s + occupied_s)
 
 
-def miss_s(cold_s: float, occupied_s: float, x: float) -> float:
-    """m: what a miss of the x-th copy really costs where a busy copy may come to the task's rescue before c is over.
+def rescuers(x: float) -> float:
+    """u: how many busy copies a task that misses the x-th copy can count on, ¼ · (x − 1)."""
+    return RESCUED * (x - 1.0)
 
-    With u = ¼ · (x − 1) copies that end at random, each after d + w in the mean: (1 − e^(−c·u/(d + w))) · (d + w)/u.
-    An example: c 600 s, tasks of 300 s, 5 copies before it: 259 s.
+
+def miss_s(cold_s: float, copies: float, duration_s: float) -> float:
+    """m: what a task loses that finds no idle warm bot, in seconds.
+
+    It starts cold or takes one of n busy copies that frees up before that is done, so m = (d/n)(1 − e^(−cn/d)); c with
+    no copy. An example: a cold start of 600 s, two copies in tasks of 300 s: 147 s.
+
+    Args:
+        cold_s: c, the cold cost.
+        copies: n, copies that are busy or being made.
+        duration_s: d, how long tasks hold a copy.
     """
-    copies = RESCUED * (x - 1.0)
-    if copies <= NEGLIGIBLE:
-        return cold_s
-    return (1.0 - math.exp(-cold_s * copies / occupied_s)) * occupied_s / copies
+    if copies <= NEGLIGIBLE or duration_s <= 0.0:
+        return cold_s if copies <= NEGLIGIBLE else 0.0
+    turns_s = duration_s / copies
+    return -turns_s * math.expm1(-cold_s / turns_s)
 
 
 def residence_s(states: int, put_per_s: float, cold_s: float, fresh_for_s: float) -> float:

@@ -22,6 +22,36 @@ _Look = tuple[int, bool, str, tuple[tuple[str, str, str, bool], ...]]
 """What makes bots alike: group, dirty, the slot given up for something new, and what the slots hold, fresh or not."""
 
 
+def is_dirty(bot: Bot) -> bool:
+    """Whether a slot of the bot waits for a clean-up."""
+    return any(held.phase is Phase.DIRTY for held in bot.slots.values())
+
+
+class Looks:
+    """What bots look like, remembered for as long as they stay the same."""
+
+    def __init__(self, fleet: Fleet, stock: Stock) -> None:
+        self._fleet, self._stock = fleet, stock
+        self._known: dict[tuple[str, str], tuple[Bot, int, _Look]] = {}
+
+    def of(self, bot: Bot, slot: str) -> _Look:
+        """The bot's look where something new is to go into this slot."""
+        group = self._fleet.fits.group_of[bot.id]
+        known = self._known.get((bot.id, slot))
+        if known is not None and known[0] is bot and known[1] == group:
+            return known[2]
+        held_there = tuple(
+            [
+                (name, held.family, held.generation, self._fleet.is_stale(held))
+                for name, held in bot.slots.items()
+                if held.phase in HOLDING
+            ]
+        )
+        look = group, is_dirty(bot), self._stock.given_up(bot, slot), held_there
+        self._known[bot.id, slot] = bot, group, look
+        return look
+
+
 class _Pile:
     """Bots that look alike, the one to take first at the end; sorted when first asked for."""
 
@@ -33,7 +63,8 @@ class _Pile:
 
     def ready(self, order: Callable[[Bot], _Order]) -> list[Bot]:
         if not self._sorted:
-            self.bots.sort(key=order, reverse=True)
+            if len(self.bots) > 1:
+                self.bots.sort(key=order, reverse=True)
             self._sorted = True
         return self.bots
 
@@ -44,8 +75,8 @@ class Victims:
     Losses are worked out for kinds of bots that look alike, and again only when such a kind comes to the front.
     """
 
-    def __init__(self, fleet: Fleet, stock: Stock, bots: Iterable[Bot]) -> None:
-        self._fleet, self._stock = fleet, stock
+    def __init__(self, fleet: Fleet, stock: Stock, looks: Looks, bots: Iterable[Bot]) -> None:
+        self._fleet, self._stock, self._looks = fleet, stock, looks
         self._piles: dict[str, dict[_Look, _Pile]] = {}
         self._heaps: dict[tuple[Requirement, str], list[tuple[Loss, _Order, _Look]]] = {}
         self._bots = list(bots)
@@ -110,25 +141,14 @@ class Victims:
         if found is None:
             found = self._piles[slot] = defaultdict(_Pile)
             for bot in self._bots:
-                found[self._look(bot, slot)].bots.append(bot)
+                found[self._looks.of(bot, slot)].bots.append(bot)
         return found
 
-    def _look(self, bot: Bot, slot: str) -> _Look:
-        fleet = self._fleet
-        dirty = any(held.phase is Phase.DIRTY for held in bot.slots.values())
-        held_there = tuple(
-            (name, held.family, held.generation, fleet.is_stale(held))
-            for name, held in bot.slots.items()
-            if held.phase in HOLDING
-        )
-        return fleet.fits.group_of[bot.id], dirty, self._stock.given_up(bot, slot), held_there
-
     def _loss(self, bot: Bot, slot: str) -> Loss:
-        dirty = any(held.phase is Phase.DIRTY for held in bot.slots.values())
         displaced_s = self._stock.displaced_s(bot, slot)
         # With one slot there is nothing beside what is displaced.
         all_s = displaced_s if slot in bot.slots and len(bot.slots) == 1 else self._stock.bot_worth_s(bot)
-        return dirty, self._stock.is_wanted(bot), int(displaced_s * QUARTER_S), int(all_s * QUARTER_S)
+        return is_dirty(bot), self._stock.is_wanted(bot), int(displaced_s * QUARTER_S), int(all_s * QUARTER_S)
 
     def _order(self, bot: Bot, slot: str) -> _Order:
         """Who hears first, then whose state was used longest ago."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from server.policy import growth
-from server.policy.decision import Decision, Minds, decide
+from server.policy.decision import Decision, decide
 from server.policy.fleet import Fleet
 from server.policy.growth import Growing
 from server.policy.memories import Memories
+from server.policy.minds import Minds
 from server.policy.model import (
     GateState,
     HandOut,
@@ -147,7 +148,8 @@ class Pilotlight:
                 if number not in self._tasks:  # its bot died
                     self._wait(task)
         minds = self._minds
-        minds.fleet.advance(replace(minds.fleet.view, now_s=now_s, gate=self._gate))
+        view = minds.fleet.view
+        minds.fleet.advance(now_s, view if view.gate is self._gate else replace(view, gate=self._gate))
         changed = [self._mirror.bot(world, world.bots[number]) for number in world.touched]
         world.touched.clear()
         self._turnover.see(changed)
@@ -221,11 +223,12 @@ class Pilotlight:
             self._sampled_s = world.now_s
             busy = len(world.bots) - len(world.idle) - len(world.background) - world.away
             self._growing.add(busy + len(world.pending))
-            self._gate = replace(self._gate, growth_p90=self._growing.p90)
+            if self._growing.p90 != self._gate.growth_p90:
+                self._gate = replace(self._gate, growth_p90=self._growing.p90)
         if self._minds is None or not (self._turnover.pass_on(now_s) or self._memories.is_due(now_s)):
             return
         fleet, outlook = self._minds.fleet, self._minds.outlook
-        fleet.advance(replace(fleet.view, now_s=now_s))
+        fleet.advance(now_s)
         self._memories.look(outlook.expected_per_s(), now_s)
         weights = dict(self._memories.weights)
         fleet.view = replace(fleet.view, states_put_per_s=self._turnover.per_s, memory_weights=weights)
