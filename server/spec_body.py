@@ -85,7 +85,7 @@ class Makes(Document):
 class SpecTask(Document):
     """The background task, in the terms of any task."""
 
-    command: list[str] = setting(..., "program and arguments", rule="1 to 128 of them")
+    command: list[str] = setting(..., "program and arguments", rule="1 to 128 of them, at most 128 KiB in all")
     env: dict[str, str] = setting({}, "environment variables; no secrets: they are shown to whoever may see the spec")
     env_prefixes: dict[str, list[str]] = setting({}, "folders that are put before a variable such as PATH")
     relative_cwd: str = setting("", "folder to run in", rule="relative, at most 256 characters")

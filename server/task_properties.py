@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import re
 from typing import Annotated, Any
 
@@ -11,6 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_valid
 
 MOST_SLICES = 8
 MOST_SECRET_BYTES = 20 * 1024
+MOST_COMMAND_BYTES = 128 * 1024
+"""What Linux takes as one argument."""
+MOST_SLICE_BYTES = 256 * 1024
+MOST_TAG_BYTES = 64 * 1024
+"""As JSON in ASCII, as they are stored; a request with all that the server adds stays below the store's 1 MiB."""
 _CACHE_NAME = re.compile(r"[a-z0-9_]{1,128}")
 _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DIMENSION_KEY = re.compile(r"[a-zA-Z\-_.][0-9a-zA-Z\-_.]*")
@@ -153,6 +159,9 @@ class Properties(_Model):
     def _command(cls, command: tuple[str, ...]) -> tuple[str, ...]:
         for position, argument in enumerate(command):
             no_control(argument, f"argument {position}")
+        size = sum(len(argument.encode(errors="surrogatepass")) for argument in command)
+        if size > MOST_COMMAND_BYTES:
+            raise ValueError(f"has {size} bytes in all; at most {MOST_COMMAND_BYTES}")
         return command
 
     @field_validator("relative_cwd")
@@ -287,6 +296,14 @@ class NewTask(_Model):
             raise ValueError("must be 0 or 60 to 1200 seconds")
         return value or 1200
 
+    @field_validator("task_slices")
+    @classmethod
+    def _slices(cls, slices: tuple[Slice, ...]) -> tuple[Slice, ...]:
+        size = len(json.dumps([piece.model_dump(mode="json", exclude_defaults=True) for piece in slices]))
+        if size > MOST_SLICE_BYTES:
+            raise ValueError(f"have {size} bytes as JSON; at most {MOST_SLICE_BYTES}")
+        return slices
+
     @field_validator("tags")
     @classmethod
     def _tags(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
@@ -298,6 +315,9 @@ class NewTask(_Model):
                 )
             if key == "swarming.terminate":
                 raise ValueError("the tag swarming.terminate is reserved")
+        size = len(json.dumps(tags))
+        if size > MOST_TAG_BYTES:
+            raise ValueError(f"have {size} bytes as JSON; at most {MOST_TAG_BYTES}")
         return tags
 
     @field_validator("service_account")

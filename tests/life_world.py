@@ -145,10 +145,10 @@ def spec_body(family: str = FAMILY, **changes: Any) -> dict[str, Any]:
 
 
 def task_input(**changes: Any) -> NewTask:
-    """A task for pool p: `dimensions`, `caches`, `grace`, `expiration_s`, `more_slices`; else fields of NewTask."""
+    """A task for pool p: `dimensions`, `command`, `caches`, `grace`, `expiration_s`, `more_slices`; else as NewTask."""
     dimensions = {"pool": POOL, **changes.pop("dimensions", {})}
     properties = {
-        "command": ["true"],
+        "command": changes.pop("command", ["true"]),
         "dimensions": [{"key": key, "value": value} for key, value in dimensions.items()],
         "execution_timeout_secs": 3600,
         "grace_period_secs": changes.pop("grace", 30),

@@ -115,6 +115,24 @@ def test_a_field_of_a_slice_is_named_with_its_whole_path(change: str, field: str
     assert caught.value.field == field
 
 
+def test_more_than_a_record_can_hold_is_refused_with_field_and_limit() -> None:
+    message = request()
+    message.task_slices[0].properties.command.append("x" * 140_000)
+    with pytest.raises(errors.InvalidArgument, match="at most 131072") as caught:
+        new_task_input(message)
+    assert caught.value.field == "task_slices[0].properties.command"
+    message = request()
+    message.task_slices[0].properties.outputs.extend(f"{number:0500d}" for number in range(600))
+    with pytest.raises(errors.InvalidArgument, match="at most 262144") as caught:
+        new_task_input(message)
+    assert caught.value.field == "task_slices"
+    message = request()
+    message.tags.extend(f"tag:{number:0255d}" for number in range(256))
+    with pytest.raises(errors.InvalidArgument, match="at most 65536") as caught:
+        new_task_input(message)
+    assert caught.value.field == "tags"
+
+
 def test_all_fields_at_fault_are_named_at_once() -> None:
     message = request(name="", priority=999)
     message.task_slices[0].expiration_secs = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import threading
 from pathlib import Path
@@ -13,7 +14,7 @@ from server import errors, task_request
 from server.access import CLIENT, LOCAL_USER, Principal
 from server.task_ids import EPOCH_2010_S, new_task_id
 from server.task_request import Created
-from tests.life_world import LifeWorld, Machine, end, start, task_input
+from tests.life_world import LifeWorld, Machine, end, report, start, task_input
 
 DAY_S = 86_400.0
 
@@ -192,3 +193,20 @@ def test_a_priority_above_the_usual_needs_a_right(world: LifeWorld) -> None:
     assert ask(world, Principal("user:other", CLIENT), priority=5).request.priority == 20
     with pytest.raises(errors.PermissionDenied):
         ask(world, Principal("user:other", CLIENT, frozenset({"elsewhere"})))
+
+
+def test_the_largest_request_that_is_allowed_can_be_stored_run_and_ended(world: LifeWorld) -> None:
+    noise = random.Random(1)
+    dimensions = {f"key{number}": f"{noise.getrandbits(800):0250x}" for number in range(250)}
+    created = ask(
+        world,
+        dimensions=dimensions,
+        command=[base64.b64encode(noise.randbytes(96_000)).decode()],
+        tags=[f"tag:{noise.getrandbits(800):0240x}" for _ in range(250)],
+    )
+    bot = Machine(world, said=report(**{key: [value] for key, value in dimensions.items()}))
+    bot.handshake()
+    run = bot.takes(task_of(created))
+    start(world.p1, run)
+    end(world.p1, run)
+    assert world.state(task_of(created)) == "COMPLETED"

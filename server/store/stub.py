@@ -14,6 +14,8 @@ from server.store.ops import OpCounter
 _GONE = google_exceptions.ServerError | google_exceptions.Cancelled | google_exceptions.TooManyRequests
 # A call that ndb makes without a time limit; a server that hangs must not hang us for good.
 _TIMEOUT_S = 15.0
+MOST_ENTITY_BYTES = 1_048_487
+"""An entity, and any property of one, that is larger than this is refused by Datastore."""
 
 
 class Conflict(errors.Contention):
@@ -106,6 +108,9 @@ def typed(error: BaseException, request: Any) -> BaseException:
         return _caused(errors.Unimplemented(error.message), error)
     if isinstance(error, google_exceptions.InvalidArgument) and _has_cursor(request):
         return _caused(errors.InvalidArgument("the page token does not belong to this query"), error)
+    if isinstance(error, google_exceptions.InvalidArgument) and (size := _largest(request)) > MOST_ENTITY_BYTES:
+        text = f"this is more than one record can hold: {size} bytes; at most {MOST_ENTITY_BYTES}"
+        return _caused(errors.TooLarge(text), error)
     if isinstance(error, _GONE):
         return _caused(errors.StoreUnavailable(f"the store does not answer: {error.message}"), error)
     return error
@@ -118,6 +123,13 @@ def _caused(error: Exception, cause: BaseException) -> Exception:
 
 def _has_cursor(request: Any) -> bool:
     return isinstance(request, types.RunQueryRequest) and bool(request.query.start_cursor or request.query.end_cursor)
+
+
+def _largest(request: Any) -> int:
+    """Bytes of the largest entity that a commit writes."""
+    if not isinstance(request, types.CommitRequest):
+        return 0
+    return max((mutation.ByteSize() for mutation in types.CommitRequest.pb(request).mutations), default=0)
 
 
 def _count_lookup(request: Any, response: Any) -> dict[str, int]:

@@ -9,6 +9,7 @@ from google.api_core import exceptions as google_exceptions
 from google.cloud import ndb
 from google.cloud.datastore_v1.types import datastore as types
 
+from server import errors
 from server.store.client import Store
 from tests.contract.things import Everything, Thing
 
@@ -83,8 +84,10 @@ def test_records_without_an_id_get_ids_of_their_own(store: Store, other: Store) 
 
 
 def test_a_record_too_large_for_datastore_is_refused(store: Store) -> None:
-    with store.context(), pytest.raises(google_exceptions.InvalidArgument):
+    with store.context(), pytest.raises(errors.TooLarge, match="1048487"):
         Everything(id="e", data=b"x" * 1_048_600).put()
+    with pytest.raises(errors.TooLarge):
+        store.transaction(lambda: Everything(id="e", data=b"x" * 1_048_600).put())
     with store.context():
         assert ndb.Key(Everything, "e").get() is None
 
