@@ -13,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from server.policy.decision import Minds, decide
+from server.policy.decision import decide
 from server.policy.fleet import Fleet
+from server.policy.minds import Minds
 from server.policy.model import Bot, HandOut, PoolView, Purpose
 from server.policy.order import superseded_states
 
