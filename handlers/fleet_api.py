@@ -32,18 +32,16 @@ def make_blueprint(service: Service, authenticate: Authenticate) -> flask.Bluepr
 
     @routes.get("/fleet")
     def fleet() -> flask.Response:
-        enter(Permission.POOL_LIST_BOTS)
-        return _json(fleet_report.fleet(service, flask.request.args.get("pool")))
+        principal = enter(Permission.POOL_LIST_BOTS)
+        return _json(fleet_report.fleet(service, principal, flask.request.args.get("pool")))
 
     @routes.get("/ledger")
     def ledger() -> flask.Response:
-        enter(Permission.SPEC_VIEW)
-        return _json(fleet_report.ledger(service))
+        return _json(fleet_report.ledger(service, enter(Permission.SPEC_VIEW)))
 
     @routes.get("/why/bots/<path:bot_id>")
     def why_bot(bot_id: str) -> flask.Response:
-        enter(Permission.POOL_LIST_BOTS)
-        return _json(fleet_report.why_bot(service, bot_id))
+        return _json(fleet_report.why_bot(service, enter(Permission.POOL_LIST_BOTS), bot_id))
 
     @routes.get("/why/pools/<pool>")
     def why_pool(pool: str) -> flask.Response:

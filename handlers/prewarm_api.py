@@ -188,7 +188,8 @@ def list_config_revisions(call: Call) -> Response:
     """Revisions, newest first; `?limit=` and `?before=`."""
     limit, before = call.page()
     found = config.list_revisions(call.service, limit, before)
-    return json_answer({"revisions": [asdict(saved) for saved in found]})
+    shown = [asdict(saved) | {"body": config.visible(saved.body, call.principal)} for saved in found]
+    return json_answer({"revisions": shown})
 
 
 def get_switch(call: Call) -> Response:
@@ -264,7 +265,7 @@ def _spec(call: Call, spec: LoadedSpec, status: int = 200) -> Response:
 
 
 def _config(call: Call, saved: config.SavedConfig) -> Response:
-    body = config.parse(saved.body, lenient=True).body()
+    body = config.visible(config.parse(saved.body, lenient=True).body(), call.principal)
     if _wants_yaml(call):
         return _yaml(body, saved.revision)
     return json_answer({**asdict(saved), "body": body}, revision=saved.revision)

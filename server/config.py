@@ -11,7 +11,7 @@ import structlog
 from pydantic import Field
 
 from server import audit, documents, errors, latest
-from server.access import Principal
+from server.access import Permission, Principal
 from server.documents import Document, attempted
 from server.pool_config import PoolConfig, PoolName
 from server.records import Key, get_multi, key_of, put_multi
@@ -180,6 +180,12 @@ def save_config(
     saved = service.store.transaction(save)
     service.config.refresh(service)
     return saved
+
+
+def visible(body: Mapping[str, Any], principal: Principal) -> dict[str, Any]:
+    """A config without the pools that are not the caller's to see."""
+    pools = {name: own for name, own in body.get("pools", {}).items() if principal.may(Permission.CONFIG_VIEW, name)}
+    return {**body, **({"pools": pools} if "pools" in body else {})}
 
 
 def list_revisions(service: Service, limit: int = 20, before: int | None = None) -> list[SavedConfig]:

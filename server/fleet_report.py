@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from server import errors, shadow_scores, task_results
-from server.access import Principal
+from server.access import Permission, Principal
 from server.decisions import gate_row
 from server.policy import model, waiting
 from server.policy.model import Phase, Purpose
@@ -31,10 +31,19 @@ REFUSAL_TOLD_S = 60.0
 """For so long a bot with nothing planned is told what a gate refused it within a claim."""
 
 
-def fleet(service: Service, pool: str | None = None) -> dict[str, Any]:
-    """Pools with their gates and stock, and bots with what they hold and do."""
-    pools = [name for name in service.view.pools() if pool in (None, name)]
-    bots = service.view.bots(pool)
+def fleet(service: Service, principal: Principal, pool: str | None = None) -> dict[str, Any]:
+    """Pools with their gates and stock, and bots with what they hold and do; only what the caller may see.
+
+    Raises:
+        PermissionDenied, Unauthenticated: the pool that is named is not the caller's to see.
+    """
+    principal.require(Permission.POOL_LIST_BOTS, pool or "")
+    pools = [
+        name
+        for name in service.view.pools()
+        if pool in (None, name) and principal.may(Permission.POOL_LIST_BOTS, name)
+    ]
+    bots = [entry for entry in service.view.bots(pool) if principal.may(Permission.POOL_LIST_BOTS, entry.pool)]
     return {
         "view_age_s": service.view.age_s(),
         "config_revision": service.config.revision,
@@ -141,8 +150,8 @@ def _families(service: Service, pool: str, entries: list[BotEntry]) -> list[dict
     return rows
 
 
-def ledger(service: Service) -> dict[str, Any]:
-    """Per spec: what background work cost and brought.
+def ledger(service: Service, principal: Principal) -> dict[str, Any]:
+    """Per spec that the caller may see: what background work cost and brought.
 
     `saved_s` is modelled: cold minus warm cost of a start on a state that was prewarmed. `measured` compares tasks that
     came while the spec was held out with all others.
@@ -150,6 +159,8 @@ def ledger(service: Service) -> dict[str, Any]:
     counters = service.pages.counters()
     specs = []
     for family, spec in sorted(service.view.specs().items()):
+        if not principal.may(Permission.SPEC_VIEW, spec.policy_pool):
+            continue
         row: dict[str, Any] = {name: counters.get(f"{spec.policy_pool}/{family}/{name}", 0) for name in LEDGER_COUNTS}
         row["never_used"] = max(0, row["prewarms"] - row["used"])
         measured = service.pages.savings(spec.policy_pool, family).estimate()
@@ -177,15 +188,16 @@ def _would_have(row: Mapping[str, float]) -> str:
     return f"In shadow mode: {made}, {gain}{lost}, for {duration(row['spent_s'])} of idle time."
 
 
-def why_bot(service: Service, bot_id: str) -> dict[str, Any]:
+def why_bot(service: Service, principal: Principal, bot_id: str) -> dict[str, Any]:
     """Why the bot gets what it gets, as the plan has it now.
 
     Raises:
-        UnknownBot.
+        UnknownBot. PermissionDenied, Unauthenticated: it is in a pool that is not the caller's to see.
     """
     entry = next((one for one in service.view.bots() if one.policy.id == bot_id), None)
     if entry is None:
         raise errors.UnknownBot(f"no bot {bot_id}", field="bot_id")
+    principal.require(Permission.POOL_LIST_BOTS, entry.pool)
     answer: dict[str, Any] = {
         "bot": bot_report(service, entry),
         "pool": entry.pool,

@@ -19,7 +19,8 @@ def test_runs_that_fail_on_several_bots_open_it_and_quarantine_nobody(world: Lif
     world.fresh()
     assert FAMILY in world.p1.view.gate("p").open_breakers
     assert not any(entry.policy.quarantined for entry in world.p1.view.bots())
-    breaker = next(gate for gate in fleet_report.fleet(world.p1)["pools"][0]["gates"] if gate["gate"] == "breaker")
+    gates = fleet_report.fleet(world.p1, LOCAL_USER)["pools"][0]["gates"]
+    breaker = next(gate for gate in gates if gate["gate"] == "breaker")
     assert not breaker["passed"] and FAMILY in breaker["text"]
 
 
@@ -39,7 +40,7 @@ def broken(world: LifeWorld) -> list[Machine]:
 
 def test_why_names_what_closes_the_breaker_and_no_end_of_a_back_off(world: LifeWorld) -> None:
     broken(world)
-    why = fleet_report.why_bot(world.p1, "bot0")
+    why = fleet_report.why_bot(world.p1, LOCAL_USER, "bot0")
     assert why["gate"] == "breaker"
     assert f"repair {FAMILY} and resume it" in why["would_change"].lower()
     assert "that time" not in why["would_change"]
@@ -56,7 +57,8 @@ def test_a_resumed_spec_is_tried_at_once_where_it_failed_before(world: LifeWorld
     end(world.p1, tried.runs[-1], exit_code=1)
     world.clock.advance(60)
     world.fresh()
-    assert fleet_report.why_bot(world.p1, tried.bot_id)["sentence"].startswith("The bot refused: src failed on")
+    why = fleet_report.why_bot(world.p1, LOCAL_USER, tried.bot_id)
+    assert why["sentence"].startswith("The bot refused: src failed on")
 
 
 def test_bots_that_leave_in_the_middle_say_nothing_of_the_spec(world: LifeWorld) -> None:

@@ -83,14 +83,14 @@ def test_a_bot_of_a_pool_in_shadow_mode_is_told_what_would_change_that(world: Li
         world.fresh()
         for bot in bots:
             bot.poll()
-    why = fleet_report.why_bot(world.p1, "bot1")
+    why = fleet_report.why_bot(world.p1, LOCAL_USER, "bot1")
     assert why["verdict"] == "refused" and why["gate"] == "switch"
     assert "shadow" in why["sentence"] and "live" in why["would_change"]
 
 
 def test_the_gates_of_a_pool_are_told_in_the_models_order(world: LifeWorld) -> None:
     Machine(world).handshake()
-    pool = fleet_report.fleet(world.p1)["pools"][0]
+    pool = fleet_report.fleet(world.p1, LOCAL_USER)["pools"][0]
     assert [gate["gate"] for gate in pool["gates"]] == [
         "switch", "pending", "utilization", "reserve", "shares", "bot", "breaker", "fresh_view", "ledger",
     ]  # fmt: skip
@@ -108,7 +108,7 @@ def test_a_prewarm_that_a_task_used_shows_in_the_ledger_with_what_it_cost(world:
     world.fresh()
     run = machine.takes(world.new_task(tags=[f"warm:{FAMILY}@r1"]))
     start(world.p1, run)
-    row = fleet_report.ledger(world.p1)["specs"][0]
+    row = fleet_report.ledger(world.p1, LOCAL_USER)["specs"][0]
     assert (row["prewarms"], row["used"], row["never_used"]) == (1, 1, 0)
     assert row["background_s"] == pytest.approx(90, abs=1)
     assert row["saved_s"] == pytest.approx(198, abs=1)
@@ -116,7 +116,7 @@ def test_a_prewarm_that_a_task_used_shows_in_the_ledger_with_what_it_cost(world:
 
 def test_an_unknown_bot_is_said_to_be_unknown(world: LifeWorld) -> None:
     with pytest.raises(errors.UnknownBot, match="nobody"):
-        fleet_report.why_bot(world.p1, "nobody")
+        fleet_report.why_bot(world.p1, LOCAL_USER, "nobody")
 
 
 def test_stock_counts_bots_by_what_they_hold(world: LifeWorld) -> None:
@@ -125,11 +125,13 @@ def test_stock_counts_bots_by_what_they_hold(world: LifeWorld) -> None:
     machine.handshake()
     run = machine.warms()
     world.fresh()
-    row = next(row for row in fleet_report.fleet(world.p1, POOL)["pools"][0]["families"] if row["family"] == FAMILY)
+    families = fleet_report.fleet(world.p1, LOCAL_USER, POOL)["pools"][0]["families"]
+    row = next(row for row in families if row["family"] == FAMILY)
     assert row["warming"] == 1 and row["warm"] == 0
     start(world.p1, run)
     end(world.p1, run)
-    row = next(row for row in fleet_report.fleet(world.p1, POOL)["pools"][0]["families"] if row["family"] == FAMILY)
+    families = fleet_report.fleet(world.p1, LOCAL_USER, POOL)["pools"][0]["families"]
+    row = next(row for row in families if row["family"] == FAMILY)
     assert row["warming"] == 0 and row["warm"] == 1
 
 
@@ -146,12 +148,12 @@ def test_only_the_first_use_of_a_prewarm_counts_as_saved(world: LifeWorld) -> No
         start(world.p1, run)
         end(world.p1, run)
         world.fresh()
-    row = fleet_report.ledger(world.p1)["specs"][0]
+    row = fleet_report.ledger(world.p1, LOCAL_USER)["specs"][0]
     assert (row["used"], row["warm_starts"]) == (1, 2)
     assert row["saved_s"] == pytest.approx(198, abs=1)
 
 
 def test_asking_for_an_unknown_pool_makes_none(world: LifeWorld) -> None:
     Machine(world).handshake()
-    assert fleet_report.fleet(world.p1, "nowhere")["pools"] == []
-    assert [pool["pool"] for pool in fleet_report.fleet(world.p1)["pools"]] == [POOL]
+    assert fleet_report.fleet(world.p1, LOCAL_USER, "nowhere")["pools"] == []
+    assert [pool["pool"] for pool in fleet_report.fleet(world.p1, LOCAL_USER)["pools"]] == [POOL]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from server import fleet_report
+from server.access import LOCAL_USER
 from server.policy import hold_out
 from server.policy.model import Gate
 from server.prewarm_gate import GateRefused
@@ -60,7 +61,7 @@ def runs(world: LifeWorld, machine: Machine, wait_s: float = 0.0, **changes: Any
 
 
 def measured(service: Service) -> dict[str, Any]:
-    return fleet_report.ledger(service)["specs"][0]["measured"]
+    return fleet_report.ledger(service, LOCAL_USER)["specs"][0]["measured"]
 
 
 def test_in_a_window_held_out_no_bet_is_handed_out_and_the_bot_says_why(world: LifeWorld) -> None:
@@ -68,12 +69,12 @@ def test_in_a_window_held_out_no_bet_is_handed_out_and_the_bot_says_why(world: L
     window = go_to(world, held_out=True)
     one, two = idle(world)
     assert [one.poll().delivery, two.poll().delivery] == [None, None]
-    why = fleet_report.why_bot(world.p1, "bot1")
+    why = fleet_report.why_bot(world.p1, LOCAL_USER, "bot1")
     assert plain(why["sentence"]).startswith("The hold-out refused: for another 19 m 59 s nothing is prewarmed for src")
     assert "holdout_share 0 in the configuration of p" in why["would_change"]
     assert why["values"], "what it would have been worth"
     assert world.p1.pages.counters()[f"{POOL}/refused.hold_out"] == 2
-    row = fleet_report.ledger(world.p1)["specs"][0]
+    row = fleet_report.ledger(world.p1, LOCAL_USER)["specs"][0]
     assert row["held_out_s"] == pytest.approx(window.ends_s - world.clock.now_s())
 
 
@@ -84,7 +85,7 @@ def test_the_window_ends_and_prewarming_goes_on(world: LifeWorld) -> None:
     world.clock.advance(window.ends_s - world.clock.now_s() + 1.0)
     bot = idle(world, 1)[0]
     assert bot.poll().delivery is not None
-    assert fleet_report.ledger(world.p1)["specs"][0]["held_out_s"] == 0.0
+    assert fleet_report.ledger(world.p1, LOCAL_USER)["specs"][0]["held_out_s"] == 0.0
 
 
 def test_a_claim_asks_the_clock_again(world: LifeWorld) -> None:

@@ -45,10 +45,10 @@ def test_it_says_so_everywhere_and_hands_out_no_more_bets(world: LifeWorld) -> N
     _, bot = losing(world)
     assert [service.view.watch(POOL).is_shadow for service in world.services] == [True, True]
     assert bot.poll().delivery is None
-    why = plain(fleet_report.why_bot(world.p2, "bot2")["sentence"])
+    why = plain(fleet_report.why_bot(world.p2, LOCAL_USER, "bot2")["sentence"])
     assert why.startswith("shadow: would have warmed bot2 for src@r1. The ledger refused: 13 h 52 m of background")
     assert why.endswith("so p went to shadow mode by itself, for another 2 h.")
-    pool = fleet_report.fleet(world.p2)["pools"][0]
+    pool = fleet_report.fleet(world.p2, LOCAL_USER)["pools"][0]
     assert (pool["mode"], pool["self_shadow"]["times"]) == ("live", 1)
     ledger = next(gate for gate in pool["gates"] if gate["gate"] == "ledger")
     assert not ledger["passed"] and "./pilot start --pool p" in ledger["would_change"]

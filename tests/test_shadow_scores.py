@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from server import fleet_report, shadow_scores
+from server.access import LOCAL_USER
 from server.policy.self_disabling import Watch
 from server.records.pool import PoolGate
 from server.service import Service
@@ -45,7 +46,7 @@ class Shadow:
 
     @property
     def row(self) -> dict[str, Any]:
-        return fleet_report.ledger(self.world.p1)["specs"][0]["shadow"]
+        return fleet_report.ledger(self.world.p1, LOCAL_USER)["specs"][0]["shadow"]
 
 
 def test_a_cold_start_that_a_decided_prewarm_would_have_spared_is_counted(world: LifeWorld) -> None:
@@ -103,14 +104,14 @@ def test_a_live_pool_has_no_shadow_and_one_that_went_there_by_itself_has(world: 
     world.prewarming(expected_per_h=1000)
     Machine(world).handshake()
     shadow_scores.sweep(world.p1, world.beat())
-    assert fleet_report.ledger(world.p1)["specs"][0]["shadow"] is None
+    assert fleet_report.ledger(world.p1, LOCAL_USER)["specs"][0]["shadow"] is None
     now_s = world.clock.now_s()
     with world.store.context():
         PoolGate(id=POOL, watch=Watch("it loses", now_s, now_s + 7200.0, 1).to_plain()).put()
     world.clock.advance(1)
     world.fresh()
     shadow_scores.sweep(world.p1, world.beat())
-    assert fleet_report.ledger(world.p1)["specs"][0]["shadow"]["prewarms"] == 1
+    assert fleet_report.ledger(world.p1, LOCAL_USER)["specs"][0]["shadow"]["prewarms"] == 1
 
 
 def test_following_a_pool_asks_the_store_for_nothing(world: LifeWorld) -> None:

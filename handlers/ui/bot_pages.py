@@ -62,7 +62,7 @@ def live_model(visit: Visit, bot_id: str) -> dict[str, Any]:
     listed = bot_list.get_bot(visit.service, visit.principal, bot_id)
     if visit.service.view.bot(bot_id) is None:
         visit.service.view.refresh(force=True)
-    why = fleet_report.why_bot(visit.service, bot_id)
+    why = fleet_report.why_bot(visit.service, visit.principal, bot_id)
     row = fleet_model.rows_of_bots(visit, [why["bot"]])[0]
     slots = fleet_model.slots_of(visit, why["bot"])
     return {"bot": row, "slots": slots, "why": why, "entry": listed.entry, "task_name": listed.task_name}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import flask
@@ -75,12 +76,13 @@ def revision(visit: Visit, number: str) -> Response:
     saved = config.get_revision(visit.service, _whole(number, "revision"))
     before = next(iter(config.list_revisions(visit.service, 1, saved.revision)), None)
     newest = latest.read(visit.service).config_revision
+    seen = partial(config.visible, principal=visit.principal)
     return visit.render(
         "revision.html",
         title="config",
         address="/config",
         saved=saved,
-        diff=diffs.of(before.body if before else {}, saved.body),
+        diff=diffs.of(seen(before.body if before else {}), seen(saved.body)),
         restore="/config/restore" if saved.revision < newest else "",
         may_edit=_may_edit(visit),
         base=newest,

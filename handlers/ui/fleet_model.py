@@ -10,7 +10,6 @@ from handlers.ui.chrome import STALE_AFTER_S
 from handlers.ui.visit import Visit
 from handlers.ui.words import percent_of
 from server import fleet_report
-from server.access import Permission
 from server.policy.words import count, duration, seconds, share
 
 MOST_ROWS = 25
@@ -71,23 +70,19 @@ class Totals:
 
 
 def fleet(visit: Visit) -> dict[str, Any]:
-    """What `server.fleet_report` tells, without the pools that the visitor may not see."""
-    report = fleet_report.fleet(visit.service)
-    may = visit.principal.may
+    """What `server.fleet_report` tells the visitor."""
+    report = fleet_report.fleet(visit.service, visit.principal)
     config = visit.service.config
     pools = [
-        {**pool, "utilization_start": config.thresholds(pool["pool"]).utilization_start}
-        for pool in report["pools"]
-        if may(Permission.POOL_LIST_BOTS, pool["pool"])
+        {**pool, "utilization_start": config.thresholds(pool["pool"]).utilization_start} for pool in report["pools"]
     ]
-    bots = [bot for bot in report["bots"] if may(Permission.POOL_LIST_BOTS, bot["pool"])]
-    return {**report, "pools": pools, "bots": bots, "alarm": visit.service.alarm}
+    return {**report, "pools": pools, "alarm": visit.service.alarm}
 
 
 def ledger(visit: Visit) -> list[dict[str, Any]]:
     """Rows of the ledger that the visitor may see."""
-    rows = fleet_report.ledger(visit.service)["specs"]
-    return [row for row in rows if visit.principal.may(Permission.SPEC_VIEW, row["pool"])]
+    rows: list[dict[str, Any]] = fleet_report.ledger(visit.service, visit.principal)["specs"]
+    return rows
 
 
 def verdict(report: Row, totals: Totals, needs: Sequence[Need]) -> str:

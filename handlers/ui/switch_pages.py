@@ -74,7 +74,7 @@ def _found(visit: Visit, asked: str) -> list[tuple[str, str, str]]:
 
 
 def _running(visit: Visit) -> int:
-    pools = fleet_report.fleet(visit.service)["pools"]
+    pools = fleet_report.fleet(visit.service, visit.principal)["pools"]
     return sum(pool["background"] for pool in pools)
 
 
