@@ -89,11 +89,7 @@ def parse(body: dict[str, Any], *, external_ip: str = "", authenticated_as: str 
     """
     raw_dimensions, state = body.get("dimensions"), body.get("state", {})
     ids = raw_dimensions.get("id") if isinstance(raw_dimensions, dict) else None
-    if (
-        not isinstance(ids, list)
-        or len(ids) != 1
-        or not _is_plain(ids[0], LONGEST_VALUE)
-    ):
+    if not isinstance(ids, list) or len(ids) != 1 or not _is_plain(ids[0], LONGEST_VALUE):
         rule = f"exactly one bot id of 1 to {LONGEST_VALUE} characters, none of them a control character, is needed"
         raise errors.InvalidArgument(f"dimensions.id: {rule}", field="dimensions.id")
     dimensions, wrong = _dimensions(raw_dimensions or {})

@@ -39,9 +39,7 @@ def fleet(service: Service, principal: Principal, pool: str | None = None) -> di
     """
     principal.require(Permission.POOL_LIST_BOTS, pool or "")
     pools = [
-        name
-        for name in service.view.pools()
-        if pool in (None, name) and principal.may(Permission.POOL_LIST_BOTS, name)
+        name for name in service.view.pools() if pool in (None, name) and principal.may(Permission.POOL_LIST_BOTS, name)
     ]
     bots = [entry for entry in service.view.bots(pool) if principal.may(Permission.POOL_LIST_BOTS, entry.pool)]
     return {

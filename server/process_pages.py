@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from server import page_kinds
@@ -60,12 +61,22 @@ class ProcessPages(PageExchange):
     def arrived(self, pool: str, wishes: Iterable[Sequence[str]], now_s: float) -> None:
         """A real task came that wants the states [(family, generation)…]; generation "" when any serves.
 
-        A family is counted once, however many of its generations the task names.
+        A family is counted once, however many of its generations the task names. A task is late for a family when all
+        the generations of it that it names have a registered successor.
         """
         wanted = {(str(family), str(generation)) for family, generation in wishes}
-        states = {(family, "") for family, _ in wanted} | wanted
-        for family, generation in states:
-            self._demand(pool, family, generation, lambda sums: sums.add(now_s))
+        late = {state for state in wanted if self._is_former(*state)}
+        late |= {(family, "") for family, _ in late if not any(one[0] == family for one in wanted - late)}
+        for family, generation in {(family, "") for family, _ in wanted} | wanted:
+            is_late = (family, generation) in late
+            self._demand(pool, family, generation, partial(DemandSums.add, arrival_s=now_s, late=is_late))
+
+    def _is_former(self, family: str, generation: str) -> bool:
+        spec = self._service.view.specs().get(family) if generation else None
+        if spec is None:
+            return False
+        sequence = spec.policy.known_generations.get(generation)
+        return sequence is not None and sequence < spec.policy.sequence
 
     def observed(
         self,

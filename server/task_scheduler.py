@@ -267,9 +267,7 @@ def still_running(service: Service, token: Token, task_id: str) -> Reply:
     return Reply.OK if running else Reply.MUST_STOP
 
 
-def end(
-    service: Service, token: Token, task_id: str, report: EndReport, packet: OutputPacket | None = None
-) -> Reply:
+def end(service: Service, token: Token, task_id: str, report: EndReport, packet: OutputPacket | None = None) -> Reply:
     """The last update of a run: 2 reads and 2 writes, background 3 and 3. A repeat or another claim's changes nothing.
 
     `packet` is the last of the output: one write more, so that who sees the final state sees all of it.

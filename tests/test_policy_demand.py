@@ -29,6 +29,14 @@ def test_every_memory_finds_the_pace_of_steady_arrivals() -> None:
         assert rate * HOUR_S == pytest.approx(60, rel=0.25 if half_life == 120 else 0.06)
 
 
+def test_late_arrivals_are_counted_apart_and_fade_alike() -> None:
+    sums = DemandSums.watching(NOW_S).add(NOW_S + 10).add(NOW_S + 20, late=True)
+    known = sums.demand(NOW_S + 20)
+    assert known.late_per_s[86_400] == pytest.approx(known.rates_per_s[86_400] / 2, rel=0.01)
+    assert sums.merge(DemandSums.watching(NOW_S)).late == sums.late
+    assert steady(60, 2).demand(NOW_S).late_per_s == {}
+
+
 def test_a_watch_of_two_hours_is_not_taken_for_a_day_of_silence() -> None:
     assert steady(60, 2).rates(NOW_S)[86_400] * HOUR_S == pytest.approx(60, rel=0.02)
 

@@ -199,6 +199,16 @@ def test_a_new_generation_inherits_the_demand_of_its_family() -> None:
     assert [rate * 3600 for rate in stock.rates_per_s(("src", "g1"))] == pytest.approx([12] * len(MEMORIES_S))
 
 
+def test_tasks_that_came_for_a_former_generation_after_its_successor_are_stragglers_to_stay() -> None:
+    new = spec("src", "g2", sequence=2)
+    late = dict.fromkeys(MEMORIES_S, 10 / 3600)
+    asked = {("src", "g1"): demand(60, late_per_s=late)}
+    family = {"src": demand(60, late_per_s=late)}
+    stock = Outlook(Fleet(view([bot("b1")], specs=[new], demand=family, generation_demand=asked)))
+    assert [rate * 3600 for rate in stock.rates_per_s(("src", "g2"))] == pytest.approx([40] * len(MEMORIES_S))
+    assert [rate * 3600 for rate in stock.rates_per_s(("src", "g1"))] == pytest.approx([20] * len(MEMORIES_S))
+
+
 def announced(**fields: object) -> Announcement:
     """Two tasks for src in three minutes."""
     defaults = {

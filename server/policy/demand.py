@@ -36,12 +36,14 @@ NONE = (0.0,) * len(HALF_LIVES_S)
 class DemandSums:
     """What one process, or all of them together, saw of one family or generation.
 
-    `counts` are arrivals that have decayed until `at_s`, one per half-life; `ended` and `lasted_s` are the tasks that
+    `counts` are arrivals that have decayed until `at_s`, one per half-life, and `late` those of them that wanted a
+    generation which had a successor already; `ended` and `lasted_s` are the tasks that
     ended and their lengths in all, likewise. `since_s` is when watching began, 0 before.
     """
 
     at_s: float = 0.0
     counts: tuple[float, ...] = NONE
+    late: tuple[float, ...] = NONE
     arrivals: float = 0.0
     since_s: float = 0.0
     first_arrival_s: float = 0.0
@@ -67,22 +69,25 @@ class DemandSums:
             self,
             at_s=now_s,
             counts=_faded(self.counts, fading),
+            late=_faded(self.late, fading),
             cold=self.cold.scaled(fades),
             warm=self.warm.scaled(fades),
             ended=_faded(self.ended, fading),
             lasted_s=_faded(self.lasted_s, fading),
         )
 
-    def add(self, arrival_s: float) -> DemandSums:
-        """With one arrival more, which may come late: in any order the sums are the same."""
+    def add(self, arrival_s: float, *, late: bool = False) -> DemandSums:
+        """With one arrival more, which may be reported late: in any order the sums are the same.
+
+        `late` says that it wanted a generation which had a successor already.
+        """
         sums = self.decay(arrival_s)
-        late_s = sums.at_s - arrival_s
-        counts = tuple(
-            count + 2.0 ** (-late_s / half_life) for count, half_life in zip(sums.counts, HALF_LIVES_S, strict=True)
-        )
+        passed_s = sums.at_s - arrival_s
+        one = tuple([2.0 ** (-passed_s / half_life) for half_life in HALF_LIVES_S])
         return replace(
             sums,
-            counts=counts,
+            counts=_sum(sums.counts, one),
+            late=_sum(sums.late, one) if late else sums.late,
             arrivals=sums.arrivals + 1.0,
             since_s=_earlier(sums.since_s, arrival_s),
             first_arrival_s=_earlier(sums.first_arrival_s, arrival_s),
@@ -115,6 +120,7 @@ class DemandSums:
         return DemandSums(
             at_s=now_s,
             counts=_sum(a.counts, b.counts),
+            late=_sum(a.late, b.late),
             arrivals=a.arrivals + b.arrivals,
             since_s=_earlier(a.since_s, b.since_s),
             first_arrival_s=_earlier(a.first_arrival_s, b.first_arrival_s),
@@ -130,17 +136,21 @@ class DemandSums:
 
         That is (h / ln 2) · (1 − 2^(−watched / h)), so that a short watch is not taken for silence.
         """
+        return self._per_s(self.decay(now_s).counts, now_s)
+
+    def _per_s(self, counts: tuple[float, ...], now_s: float) -> dict[int, float]:
         watched_s = max(LEAST_WATCHED_S, now_s - self.since_s) if self.since_s else LEAST_WATCHED_S
-        sums = self.decay(now_s)
         return {
             half_life: count * math.log(2.0) / (half_life * (1.0 - 2.0 ** (-watched_s / half_life)))
-            for half_life, count in zip(HALF_LIVES_S, sums.counts, strict=True)
+            for half_life, count in zip(HALF_LIVES_S, counts, strict=True)
         }
 
     def demand(self, now_s: float) -> Demand:
         """What the policy sees of it."""
+        sums = self.decay(now_s)
         return Demand(
-            rates_per_s=self.rates(now_s),
+            rates_per_s=self._per_s(sums.counts, now_s),
+            late_per_s=self._per_s(sums.late, now_s) if any(sums.late) else {},
             last_arrival_s=self.last_arrival_s,
             arrivals=self.arrivals,
             cold_cost_s=_learned(self.cold),
@@ -156,6 +166,7 @@ class DemandSums:
         return {
             "at_s": self.at_s,
             "counts": list(self.counts),
+            "late": list(self.late),
             "arrivals": self.arrivals,
             "since_s": self.since_s,
             "first_arrival_s": self.first_arrival_s,
@@ -176,6 +187,7 @@ class DemandSums:
         return cls(
             at_s=float(plain["at_s"]),
             counts=_by_memory(plain["counts"]),
+            late=_by_memory(plain.get("late", NONE)),
             arrivals=float(plain["arrivals"]),
             since_s=float(plain["since_s"]),
             first_arrival_s=float(plain["first_arrival_s"]),

@@ -116,9 +116,11 @@ class Fleet:
                 self.put_bot(replace(self.by_id[name]))
 
     def put_spec(self, spec: Spec) -> None:
-        """Another revision or generation of a spec, or a new one."""
-        self.spec_of[spec.family, spec.generation] = spec
+        """Another revision or generation of a spec in place of the one before, or a new one."""
         known = self.specs.get(spec.family)
+        if known is not None:
+            self.spec_of.pop((known.family, known.generation), None)
+        self.spec_of[spec.family, spec.generation] = spec
         self.specs = newest_specs([*self.specs.values(), spec])
         self._know(spec.dimensions)
         if known is None or known.fresh_for_s != spec.fresh_for_s:

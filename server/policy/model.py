@@ -211,6 +211,8 @@ class Demand:
     """When a real task first wanted it, ever: the order FIRST_SEEN rests on it, so it must outlive the rates."""
     observed_s: float = 0.0
     """For how long arrivals have been watched; the spec's own guess fades as it grows."""
+    late_per_s: Mapping[int, float] = field(default_factory=dict)
+    """Those arrivals among them that wanted a generation which had a successor already; empty: none did."""
     at_s: float = 0.0
     """When the rates were computed: they have decayed since. 0: they are of now."""
 

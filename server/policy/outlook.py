@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from server.policy.demand import with_guess
 from server.policy.fleet import Fleet
@@ -143,27 +144,33 @@ class Outlook:
 
     def _work_out(self, state: State, memories: Sequence[int]) -> list[float]:
         family, generation = state
-        spec = self._fleet.specs.get(family)
-        own = self._view.generation_demand.get(state)
+        view, spec = self._view, self._fleet.specs.get(family)
+        own = view.generation_demand.get(state, _NOBODY)
+        whole = view.demand.get(family, _NOBODY)
         if spec is None:
-            return self._now(own or self._view.demand.get(family, _NOBODY), memories)
+            return self._now(own if state in view.generation_demand else whole, memories)
         if not generation:
             return self._unnamed(family, memories)
         if generation != spec.generation:
-            return [(1.0 - INHERITED) * rate for rate in self._now(own or _NOBODY, memories)]
-        whole = self._view.demand.get(family, _NOBODY)
+            late = self._late(own, memories)
+            rates = self._now(own, memories)
+            return [(1.0 - INHERITED) * (rate - part) + part for rate, part in zip(rates, late, strict=True)]
         rates = self._now(whole, memories)
-        if self._has_others(family, generation):
-            unnamed, mine = self._unnamed(family, memories), self._now(own or _NOBODY, memories)
-            stay = 1.0 - INHERITED
-            rates = [
-                max(0.0, every - stay * (every - any_one - one))
-                for every, any_one, one in zip(rates, unnamed, mine, strict=True)
-            ]
+        if self._has_others(family, own):
+            rates = self._inherited(family, rates, own, memories)
         return with_guess(rates, whole.observed_s, spec.expected_per_h / 3600.0)
 
-    def _has_others(self, family: str, generation: str) -> bool:
-        own = self._view.generation_demand.get((family, generation), _NOBODY)
+    def _inherited(self, family: str, whole: list[float], own: Demand, memories: Sequence[int]) -> list[float]:
+        """The family's demand, less what stragglers keep of former generations, and those that came late."""
+        unnamed, mine = self._unnamed(family, memories), self._now(own, memories)
+        late = self._late(self._view.demand.get(family, _NOBODY), memories)
+        found = []
+        for every, any_one, one, part in zip(whole, unnamed, mine, late, strict=True):
+            former = max(0.0, every - any_one - one)
+            found.append(max(0.0, every - (1.0 - INHERITED) * max(0.0, former - part) - part))
+        return found
+
+    def _has_others(self, family: str, own: Demand) -> bool:
         any_one = self._view.generation_demand.get((family, ""), _NOBODY)
         return self._view.demand.get(family, _NOBODY).arrivals > own.arrivals + any_one.arrivals
 
@@ -173,20 +180,33 @@ class Outlook:
         if told is not None:
             return self._now(told, memories)
         rates = self._now(self._view.demand.get(family, _NOBODY), memories)
-        for (other, generation), demand in self._view.generation_demand.items():
-            if other == family and generation:
-                rates = [max(0.0, a - b) for a, b in zip(rates, self._now(demand, memories), strict=True)]
+        for demand in self._named.get(family, ()):
+            rates = [max(0.0, a - b) for a, b in zip(rates, self._now(demand, memories), strict=True)]
         return rates
+
+    @cached_property
+    def _named(self) -> dict[str, list[Demand]]:
+        """Per family the demand for each of its generations; for a view that does not tell the others apart."""
+        found: dict[str, list[Demand]] = defaultdict(list)
+        for (family, generation), demand in self._view.generation_demand.items():
+            if generation:
+                found[family].append(demand)
+        return found
 
     def _now(self, demand: Demand, memories: Sequence[int]) -> list[float]:
         """The rates as they have decayed until now."""
-        passed_s = max(0.0, self._fleet.now_s - demand.at_s) if demand.at_s else 0.0
-        rates = [demand.rates_per_s.get(memory, 0.0) for memory in memories]
+        return self._faded(demand.rates_per_s, demand.at_s, memories)
+
+    def _late(self, demand: Demand, memories: Sequence[int]) -> list[float]:
+        return self._faded(demand.late_per_s, demand.at_s, memories)
+
+    def _faded(self, per_s: Mapping[int, float], at_s: float, memories: Sequence[int]) -> list[float]:
+        passed_s = max(0.0, self._fleet.now_s - at_s) if at_s and per_s else 0.0
+        rates = [per_s.get(memory, 0.0) for memory in memories]
         if passed_s <= 0.0:
             return rates
-        return [
-            rate * 2.0 ** (-passed_s / memory) if memory else rate for rate, memory in zip(rates, memories, strict=True)
-        ]
+        fading = [2.0 ** (-passed_s / memory) if memory else 1.0 for memory in memories]
+        return [rate * fade for rate, fade in zip(rates, fading, strict=True)]
 
     def _residence_s(self, family: str) -> float:
         spec = self._fleet.specs.get(family)

@@ -83,9 +83,7 @@ class Store:
         if scheme != "embedded" or not place:
             raise ValueError(f"not a store: {url!r}; expected embedded:FOLDER or datastore:PROJECT")
         composites = CompositeIndexes.from_file(index_file)
-        storage = Storage(
-            Path(place), connections=connections, busy_timeout_s=busy_timeout_s, synchronous=synchronous
-        )
+        storage = Storage(Path(place), connections=connections, busy_timeout_s=busy_timeout_s, synchronous=synchronous)
         return cls(EmbeddedClient(storage, composites), rng)
 
     def close(self) -> None:

@@ -255,9 +255,7 @@ class EmbeddedStub:
         values = [value for value in rows_in(entity, plan.index) if plan.low[0] <= value < plan.high[0]]
         return bool(values) and hit.value == (values[-1] if plan.reverse else values[0])
 
-    def _query_response(
-        self, plan: Plan, hits: list[Hit], more: bool, skipped: int, last: Position | None
-    ) -> Any:
+    def _query_response(self, plan: Plan, hits: list[Hit], more: bool, skipped: int, last: Position | None) -> Any:
         response = types.RunQueryResponse.pb()()
         batch = response.batch
         batch.entity_result_type = _ResultType.KEY_ONLY if plan.keys_only else _ResultType.FULL

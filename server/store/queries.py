@@ -226,9 +226,7 @@ def _key_range(filters: _Filters) -> tuple[bytes, bytes]:
     return low, high
 
 
-def _range_plan(
-    kind: str, filters: _Filters, sort: Sequence[tuple[str, bool]], composites: CompositeIndexes
-) -> Plan:
+def _range_plan(kind: str, filters: _Filters, sort: Sequence[tuple[str, bool]], composites: CompositeIndexes) -> Plan:
     """A sort order or an inequality: one index that has it all."""
     if len(sort) == 1 and sort[0][0] != KEY and not filters.equal and filters.ancestor is None:
         name, descending = sort[0]
@@ -269,9 +267,7 @@ def _value_range(prefix: bytes, descending: bool, filters: _Filters) -> tuple[by
 def _raise_missing_index(kind: str, filters: _Filters, sort: Sequence[tuple[str, bool]]) -> NoReturn:
     properties = (*((name, False) for name in sorted(filters.equal)), *sort)
     wanted = Index(kind, properties, filters.ancestor is not None)
-    raise google_exceptions.FailedPrecondition(
-        f"no matching index found; add to index.yaml:\n{wanted.as_yaml()}"
-    )
+    raise google_exceptions.FailedPrecondition(f"no matching index found; add to index.yaml:\n{wanted.as_yaml()}")
 
 
 def _position(cursor: bytes, for_plan: Plan) -> Position | None:

@@ -56,10 +56,10 @@ class Demands:
         self.families: _Lazily[str] = _Lazily()
         self.states: _Lazily[State] = _Lazily()
 
-    def add(self, family: str, generation: str, at_s: float) -> None:
-        """A task came."""
-        self.families.change(family, lambda sums: sums.add(at_s))
-        self.states.change((family, generation), lambda sums: sums.add(at_s))
+    def add(self, family: str, generation: str, at_s: float, late: bool) -> None:
+        """A task came, late if its generation had a successor already."""
+        self.families.change(family, lambda sums: sums.add(at_s, late=late))
+        self.states.change((family, generation), lambda sums: sums.add(at_s, late=late))
         if (family, "") not in self.states:
             self.states.change((family, ""), lambda sums: sums)
 

@@ -67,7 +67,7 @@ class Pilotlight:
         family, generation = arrival.family, arrival.generation or ONLY
         if (family, generation) not in self._mirror.keys:
             self._register(family, generation, task.key, at_s)
-        self._demands.add(family, generation, at_s)
+        self._demands.add(family, generation, at_s, self._specs[family].generation != generation)
         self._memories.came((family, generation))
         if self._minds is not None:
             self._minds.outlook.stirred((family, generation))
