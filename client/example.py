@@ -82,7 +82,7 @@ def example(
             shutil.rmtree(folder, ignore_errors=True)
     picture = _keep_results(story, folder if keep else RESULTS)
     _tell(story, as_json, picture, time.monotonic() - began_s)
-    broken = ([trouble] if trouble else []) + broken_claims(story)
+    broken = list(dict.fromkeys([*([trouble] if trouble else []), *broken_claims(story)]))
     for sentence in broken:
         note(f"not shown: {sentence}")
     raise click.exceptions.Exit(1 if broken else 0)

@@ -115,7 +115,7 @@ class Course:
         self._api.post("/specs", spec)
         self.story.specs_s = time.time()
         self._until(
-            lambda: set(self._idle_bots) <= self._warmed_for(self.story.old),
+            lambda: set(self._idle_bots) <= self._warmed_for(self.story.old) or self._refuse_failure(),
             PREWARM_WITHIN_S,
             f"{', '.join(self._idle_bots)} to be prewarmed",
         )
@@ -183,8 +183,10 @@ class Course:
         result = wait_for_end(self._api, self._api.new_task(request), TASK_WITHIN_S)
         run = run_of(self._api, result, phase, revision)
         self.story.tasks.append(run)
+        if not run.succeeded:
+            raise ExampleFailed(run.how_it_ended())
         useful = duration(run.submit_to_useful_s) if run.report else "nothing"
-        self._say(f"  {run.bot or 'no bot'}: useful after {useful}, {'warm' if run.was_warm else 'cold'}")
+        self._say(f"  {run.bot}: useful after {useful}, {'warm' if run.was_warm else 'cold'}")
         return run
 
     def _warmed_for(self, revision: str) -> set[str]:
@@ -192,6 +194,14 @@ class Course:
         tags = [f"pool:{POOL}", f"spec:{self.story.family}"]
         found = self._api.tasks(state="QUERY_COMPLETED_SUCCESS", tags=tags, since_s=self.story.began_s)
         return {task.bot_id for task in found if task.name.endswith(f"@{revision}")}
+
+    def _refuse_failure(self) -> bool:
+        """False while no background run has failed; where one did, waiting for its success is in vain."""
+        tags = [f"pool:{POOL}", f"spec:{self.story.family}"]
+        failed = self._api.tasks(state="QUERY_COMPLETED_FAILURE", tags=tags, since_s=self.story.began_s)
+        if failed:
+            raise ExampleFailed(run_of(self._api, failed[0]).how_it_ended())
+        return False
 
     def _read_background(self) -> None:
         found = self._api.tasks(tags=[f"pool:{POOL}"], since_s=self.story.began_s)

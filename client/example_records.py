@@ -25,6 +25,7 @@ class Run:
         wanted: the revision that it was told to work on, "" for a background task.
         purpose: of a background task, "" for a real one; `family`, `generation` and `spec_revision` go with it.
         report: the last line of its output, which it writes itself; empty when there is none.
+        last_line: of its output, whatever it is.
     """
 
     id: str
@@ -41,11 +42,18 @@ class Run:
     generation: str = ""
     spec_revision: int = 0
     report: Mapping[str, Any] = field(default_factory=dict)
+    last_line: str = ""
 
     @property
     def succeeded(self) -> bool:
         """Whether it ran to its end, and well."""
         return self.state == "COMPLETED" and self.exit_code == 0
+
+    def how_it_ended(self) -> str:
+        """State, exit code and last word, for people."""
+        kind = f"Task {self.id} ({self.phase})" if self.phase else f"The background task {self.id}"
+        said = self.last_line[:500] or "it said nothing"
+        return f"{kind} on {self.bot or 'no bot'} ended as {self.state}, exit code {self.exit_code}: {said}"
 
     @property
     def ran_s(self) -> float:
@@ -183,7 +191,7 @@ def _tasks_did_their_work(story: Story) -> list[str]:
     broken = []
     for task in story.tasks:
         if not task.succeeded:
-            broken.append(f"Task {task.id} ({task.phase}) ended as {task.state}, exit code {task.exit_code}.")
+            broken.append(task.how_it_ended())
         elif task.revision != task.wanted:
             broken.append(f"Task {task.id} worked on {task.revision or 'nothing'}, not on {task.wanted}.")
     return broken
@@ -257,6 +265,7 @@ def _made_room(story: Story) -> list[str]:
 def run_of(api: Api, task: swarming.TaskResultResponse, phase: str = "", wanted: str = "") -> Run:
     """A task as the server tells it, with the report in its output."""
     state = state_name(task)
+    lines = b"".join(api.stdout(task.task_id)).decode("utf-8", "replace").splitlines()
     return Run(
         id=task.task_id,
         bot=task.bot_id,
@@ -271,7 +280,8 @@ def run_of(api: Api, task: swarming.TaskResultResponse, phase: str = "", wanted:
         family=value_of_tag(task.tags, "spec"),
         generation=task.name.partition("@")[2] if not phase else "",
         spec_revision=int(value_of_tag(task.tags, "spec_revision") or 0),
-        report=report_in(b"".join(api.stdout(task.task_id)).decode("utf-8", "replace").splitlines()),
+        report=report_in(lines),
+        last_line=next((line for line in reversed(lines) if line.strip()), ""),
     )
 
 

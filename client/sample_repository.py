@@ -165,7 +165,7 @@ def _text_files(folder: Path) -> list[str]:
     endings = (".py", ".c", ".h", ".cc", ".cpp", ".go", ".js", ".ts", ".java", ".rs", ".txt", ".md")
     lines = git("ls-tree", "-r", "-z", BRANCH, repository=folder).split("\0")
     regular = (line.partition("\t")[2] for line in lines if line.startswith("100644 "))
-    return [name for name in regular if name.endswith(endings) and '"' not in name and "\n" not in name]
+    return [name for name in regular if name.endswith(endings) and not set('"\n\ufffd') & set(name)]
 
 
 def _contents(folder: Path, names: Sequence[str]) -> dict[str, bytes]:

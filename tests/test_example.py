@@ -177,7 +177,7 @@ def no_preemption(story: Story) -> None:
         (cache_of_the_warm_bot_deleted, "Task t3 was to find b2 warm and found 0 bytes"),
         (cold_bot_not_cold, "Task t1 found 7 bytes in the cache of b1, which was to be cold."),
         (wrong_revision, f"Task t4 worked on {OLD}, not on {NEW}."),
-        (task_failed, "Task t4 (rollover) ended as COMPLETED, exit code 1."),
+        (task_failed, "Task t4 (rollover) on b2 ended as COMPLETED, exit code 1: it said nothing"),
         (warm_not_faster, "Warm tasks were not faster: 12.00 s, cold ones 10.00 s."),
         (warmed_for_the_old_generation, "b1 was warmed by revision 1 of the spec after 2 was saved."),
         (nobody_moved, "Only 0 of 2 bots moved to the new generation."),
@@ -287,3 +287,23 @@ def test_a_whole_run_on_somebodys_repository_shows_everything(tmp_path: Path) ->
         [sys.executable, "-m", "client", "example", "--keep", str(kept)], cwd=ROOT, capture_output=True, text=True
     )
     assert (again.returncode, "is not empty" in again.stderr) == (2, True)
+
+
+@pytest.mark.processes
+def test_a_task_that_fails_stops_the_example_with_its_last_words(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    (theirs / "tests").mkdir(parents=True)
+    (theirs / "tests" / "selftest.py").write_text("raise SystemExit('the moon is full')")
+    author = ["-c", "user.name=t", "-c", "user.email=t@t.invalid"]
+    for words in (["init", "--quiet", "."], ["add", "."], [*author, "commit", "--quiet", "-m", "begin"]):
+        sample_repository.git(*words, repository=theirs)
+    done = subprocess.run(
+        [sys.executable, "-m", "client", "example", "--json", "--bots", "4", "--repo", str(theirs)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "ended as COMPLETED, exit code 1: failed: selftest.py: the moon is full" in done.stderr
+    assert len(json.loads(done.stdout)["tasks"]) == 1

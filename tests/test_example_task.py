@@ -18,6 +18,7 @@ from client import samples
 from client.sample_repository import GitFailed, commit_change, copy_repository, git, head, make_repository
 
 FILES = 120
+AUTHOR = ("-c", "user.name=t", "-c", "user.email=t@t.invalid")
 
 
 @pytest.fixture(scope="module")
@@ -187,11 +188,50 @@ def test_files_that_are_not_python_or_for_another_python_are_built_too(tmp_path:
     (source / "empty").touch()
     (source / "link").symlink_to("main.c")
     (source / "ünï.txt").write_text("ü")
-    author = ["-c", "user.name=t", "-c", "user.email=t@t.invalid"]
-    git("init", "--quiet", ".", repository=source)
-    git("add", ".", repository=source)
-    git(*author, "commit", "--quiet", "-m", "begin", repository=source)
-    copy_repository(source, tmp_path / samples.REPOSITORY, "")
-    shutil.copy(samples.SCRIPT, tmp_path)
+    commit_all(source, tmp_path)
     report = run(tmp_path, tmp_path)
     assert (report["built"], report["tested"]) == (5, 5)
+
+
+def commit_all(source: Path, work: Path) -> None:
+    """Commits a folder, whatever is in it, and puts a copy and the script into `work`."""
+    git("init", "--quiet", ".", repository=source)
+    git("add", ".", repository=source)
+    git(*AUTHOR, "commit", "--quiet", "--allow-empty", "-m", "begin", repository=source)
+    copy_repository(source, work / samples.REPOSITORY, "")
+    shutil.copy(samples.SCRIPT, work)
+
+
+def test_an_empty_tree_is_warm_the_second_time_and_can_be_changed(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    commit_all(source, tmp_path)
+    assert [run(tmp_path, tmp_path)["warm"] for _ in range(2)] == [False, True]
+    new = commit_change(tmp_path / samples.REPOSITORY)
+    assert run(tmp_path, tmp_path, REVISION=new)["files"] == 1
+
+
+def test_a_repository_that_breaks_its_own_rules_for_line_ends_is_clean(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "dos.txt").write_bytes(b"one\r\ntwo\r\n")
+    commit_all(source, tmp_path / "before")
+    (source / ".gitattributes").write_text("*.txt text\n")
+    git("add", ".gitattributes", repository=source)
+    git(*AUTHOR, "commit", "--quiet", "-m", "rules", repository=source)
+    copy_repository(source, tmp_path / samples.REPOSITORY, "")
+    shutil.copy(samples.SCRIPT, tmp_path)
+    assert [run(tmp_path, tmp_path)["tested"] for _ in range(2)] == [2, 2]
+
+
+def test_files_of_any_name_are_built_and_changed(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in (b"new\nline.txt", b"\xff\xfe.txt", b" blank.py", b"\nfirst", b'"quoted".md', b"tab\t.c", b"-x.py"):
+        (source / os.fsdecode(name)).write_text("word = 1\n")
+    (source / "deep.py").write_text("(" * 5000 + ")" * 5000)
+    commit_all(source, tmp_path)
+    assert [run(tmp_path, tmp_path)["tested"] for _ in range(2)] == [8, 8]
+    new = commit_change(tmp_path / samples.REPOSITORY)
+    assert run(tmp_path, tmp_path, REVISION=new)["revision"] == new
+    assert run(tmp_path, tmp_path, REVISION=new)["warm"] is True

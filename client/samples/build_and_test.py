@@ -29,6 +29,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+BYTES_AS_COMMITTED = b"* -text -ident -filter -working-tree-encoding\n"
+"""Attributes that outrank the repository's own: a checkout whose line ends were converted could never be clean."""
 WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]{2,}")
 
 
@@ -57,7 +59,7 @@ def once(folder: Path, given: argparse.Namespace) -> int:
         report["useful_at"] = time.time()
         report["tested"] = 0 if given.build_only else test(checkout, build, wanted)
         report["test_s"] = time.time() - float(str(report["useful_at"]))
-    except (Failed, OSError) as error:
+    except (Failed, OSError, ValueError) as error:
         print(f"failed: {error}", file=sys.stderr, flush=True)
         return 1
     print(summary(report), flush=True)
@@ -82,11 +84,12 @@ class Failed(Exception):
 
 
 def git(*words: str, cwd: Path | None = None) -> str:
+    """What git printed. File names need not be UTF-8: they are decoded as Python's own functions do."""
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_GLOBAL": os.devnull}
-    done = subprocess.run(["git", *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(["git", *words], cwd=cwd, env=environment, capture_output=True, check=False)
     if done.returncode:
-        raise Failed(f"git {' '.join(words)}: {(done.stderr or done.stdout).strip()[-500:]}")
-    return done.stdout.strip()
+        raise Failed(f"git {' '.join(words)}: {os.fsdecode(done.stderr or done.stdout).strip()[-500:]}")
+    return os.fsdecode(done.stdout)
 
 
 def head_of(repository: str) -> str:
@@ -107,7 +110,7 @@ class Checkout:
         if not (self.folder / ".git" / "index").is_file():
             return ""
         try:
-            return git("rev-parse", "HEAD", cwd=self.folder)
+            return git("rev-parse", "HEAD", cwd=self.folder).strip()
         except Failed:
             return ""
 
@@ -124,11 +127,12 @@ class Checkout:
             half.parent.mkdir(parents=True, exist_ok=True)
             git("clone", "--quiet", "--no-checkout", self._repository, str(half))
             half.rename(self.folder)
+        write(self.folder / ".git" / "info" / "attributes", BYTES_AS_COMMITTED)
         git("-c", "advice.detachedHead=false", "checkout", "--quiet", "--force", "--detach", revision, cwd=self.folder)
 
     def files(self) -> list[str]:
         """Tracked regular files."""
-        names = git("-c", "core.quotepath=off", "ls-files", "-z", cwd=self.folder).split("\0")
+        names = git("ls-files", "-z", cwd=self.folder).split("\0")
         return sorted(name for name in names if name and is_regular(self.folder / name))
 
     def is_clean(self) -> bool:
@@ -192,17 +196,18 @@ class Build:
                 tree = ast.parse(source)
                 words += sorted({node.name.encode() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)})
                 code = marshal.dumps(compile(tree, path.name, "exec", optimize=2))
-            except (SyntaxError, ValueError):
-                code = b""  # a file for another Python: packed as it is
+            except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
+                code = b""  # a file for another Python, or for none: packed as it is
         write(target, zlib.compress(b"\0".join([b" ".join(words), code or source]), 9))
         return 1, digest
 
     def _link(self, files: dict[str, list[object]]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
         part = self._program.with_suffix(".part")
         with open(part, "wb") as program:
             for name, (_, _, digest) in files.items():
                 data = self._object(digest).read_bytes()
-                program.write(f"{name}\0{len(data)}\n".encode() + data)
+                program.write(name.encode("unicode_escape") + f"\0{len(data)}\n".encode() + data)
         os.replace(part, self._program)
 
     def verify(self, revision: str) -> int:
@@ -226,7 +231,8 @@ def test(checkout: Checkout, build: Build, revision: str) -> int:
     parts = build.verify(revision)
     own = checkout.folder / "tests" / "selftest.py"
     if own.is_file():
-        done = subprocess.run([sys.executable, "-B", str(own)], capture_output=True, text=True, check=False)
+        command = [sys.executable, "-B", str(own)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="backslashreplace", check=False)
         if done.returncode:
             raise Failed(f"{own.name}: {done.stderr.strip()[-500:]}")
         print(done.stdout.strip())
