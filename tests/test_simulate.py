@@ -71,6 +71,12 @@ def test_the_fleet_is_the_smallest_that_the_busy_hour_fills_to_the_share_that_wa
     assert loads[size] <= 0.6 < loads[size - 1]
 
 
+def test_hours_in_which_nothing_runs_make_a_fleet_no_smaller():
+    weekdays = [(day * 86_400.0, day * 86_400.0 + 3600.0) for day in range(10)]
+    assert trace.busy_hour_load(weekdays, 10 * 86_400.0) == pytest.approx(1.0)
+    assert trace.busy_hour_load([], 7200.0) == 0.0
+
+
 def test_hours_of_occupation_are_split_at_the_hour():
     assert trace.busy_hour_load([(1800.0, 5400.0)], 7199.0) == pytest.approx(0.5)
 

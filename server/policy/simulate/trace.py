@@ -10,8 +10,8 @@ from typing import Protocol
 COLUMNS = ("submit_s", "duration_s", "key", "pool", "priority")
 NO_PRIORITY = 100
 HOUR_S = 3600.0
-BUSY_HOUR = 0.95
-"""The busy hour is this quantile of the hours of a trace."""
+BUSY_HOUR = 0.9
+"""The busy hour is this quantile of the hours of a trace in which anything runs."""
 
 
 class Dice(Protocol):
@@ -105,4 +105,5 @@ def busy_hour_load(spans: Iterable[tuple[float, float]], until_s: float) -> floa
             next_s = min(end_s, (hour + 1) * HOUR_S)
             hours[hour] += next_s - at_s
             at_s = next_s
-    return sorted(hours)[min(len(hours) - 1, int(BUSY_HOUR * len(hours)))] / HOUR_S
+    occupied = sorted(hour for hour in hours if hour)
+    return occupied[min(len(occupied) - 1, int(BUSY_HOUR * len(occupied)))] / HOUR_S if occupied else 0.0
