@@ -11,12 +11,20 @@ import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bot import files
+from bot import cache_looks, files
+from bot.cache_looks import Look
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 DEFAULT_MAX_BYTES = 100 * 2**30
 MEASURE_BUDGET_S = 5.0
+IDLE_BUDGET_S = 1.0
+"""For measuring caches anew between two polls: a task may be waiting for the next one."""
+LOOK_AGAIN_S = 600.0
+"""A cache in which nothing changed at the top is measured anew after so long."""
+LOST_SHARE = 1 / 3
+"""A cache that became smaller by more than this while no run had it is no longer what the last run left."""
 _log = logging.getLogger(__name__)
 
 
@@ -30,6 +38,21 @@ class Limits:
 
     max_bytes: int
     min_free_bytes: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a bot tells of its caches.
+
+    Attributes:
+        caches: {name: [[directory's name, bytes], last use in seconds since the epoch]} of those present.
+        lost: names of those of which much went while no run had them.
+        heads: {name: commits that git checkouts in it are at}.
+    """
+
+    caches: dict[str, list[object]]
+    lost: list[str]
+    heads: dict[str, list[str]]
 
 
 def default_min_free_bytes(path: Path) -> int:
@@ -49,8 +72,10 @@ class CacheStore:
         self._root, self._limits = root, limits
         self._trash = root.with_name("trash")
         self._index_path = root.with_name("caches.json")
-        self._index: dict[str, dict[str, float]] = files.read_json(self._index_path, {})
+        self._index: dict[str, dict[str, Any]] = files.read_json(self._index_path, {})
         self._lent: set[str] = set()
+        self._measured: dict[str, tuple[tuple[object, ...], float]] = {}
+        """Name → its stamp when it was last measured, and when that was."""
         self._free_bytes = free_bytes or (lambda: shutil.disk_usage(root).free)
 
     def present(self) -> list[str]:
@@ -59,13 +84,36 @@ class CacheStore:
             names = [e.name for e in entries if NAME.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
         return sorted(n for n in names if n not in self._lent and not files.is_empty(self._root / n))
 
-    def report(self) -> dict[str, list[object]]:
-        """{name: [[directory's name, bytes], last use in seconds since the epoch]} of the caches present."""
-        result: dict[str, list[object]] = {}
+    def report(self) -> Report:
+        """What the bot tells of the caches present. One in which something changed is measured anew."""
+        report, until_s = Report({}, [], {}), time.monotonic() + IDLE_BUDGET_S
         for name in self.present():
-            entry = self._entry(name)
-            result[name] = [[name, int(entry["size"])], int(entry["last_use"])]
-        return result
+            try:
+                seen = cache_looks.look(self._root / name)
+            except OSError:
+                continue  # vanished
+            entry = self._measured_anew(name, seen, until_s)
+            report.caches[name] = [[name, int(entry["size"])], int(entry["last_use"])]
+            if not seen.folders.issuperset(entry["folders"]) or entry["size"] < entry["whole"] * (1 - LOST_SHARE):
+                report.lost.append(name)
+            if seen.heads:
+                report.heads[name] = list(seen.heads)
+        return report
+
+    def _measured_anew(self, name: str, seen: Look, until_s: float) -> dict[str, Any]:
+        entry = self._entry(name)
+        stamp, at_s = self._measured.get(name, ((), 0.0))
+        now_s = time.monotonic()
+        if (stamp == seen.stamp and now_s - at_s < LOOK_AGAIN_S) or now_s >= until_s:
+            return entry
+        size = files.tree_size(self._root / name, until_s - now_s)
+        if size is None and until_s - now_s < IDLE_BUDGET_S / 2:
+            return entry  # others took the time; it is the first one before long
+        self._measured[name] = (seen.stamp, now_s)
+        if size is not None and size != entry["size"]:
+            entry = {**entry, "size": size}
+            self._remember(name, entry)
+        return entry
 
     def measure(self, name: str) -> int:
         """Bytes that a cache has now, 0 when it is absent; of a huge one what was measured after its last use."""
@@ -142,17 +190,21 @@ class CacheStore:
             dropped.append(name)
         return dropped
 
-    def _entry(self, name: str) -> dict[str, float]:
+    def _entry(self, name: str) -> dict[str, Any]:
+        """Last use and size, and what it was when a run had left it: size `whole`, `folders` that held something."""
         entry = dict(self._index.get(name, {}))
         if "last_use" not in entry:
             entry["last_use"] = (self._root / name).stat().st_mtime
-        if "size" not in entry:
-            entry["size"] = files.tree_size(self._root / name) or 0
+        if "size" not in entry or "whole" not in entry:
+            seen = cache_looks.look(self._root / name)
+            entry["size"] = entry["whole"] = files.tree_size(self._root / name) or 0
+            entry["folders"] = sorted(seen.folders)
+            self._measured[name] = (seen.stamp, time.monotonic())
         if entry != self._index.get(name):
             self._remember(name, entry)
         return entry
 
-    def _remember(self, name: str, entry: dict[str, float]) -> None:
+    def _remember(self, name: str, entry: dict[str, Any]) -> None:
         self._index[name] = entry
         self._index = {n: e for n, e in self._index.items() if (self._root / n).is_dir()}
         try:

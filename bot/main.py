@@ -85,13 +85,15 @@ class Bot:
     def report(self) -> dict[str, Any]:
         """Dimensions, state and version, as they are now."""
         dims = {**self._dimensions, **self._server_dimensions}
-        present = self._caches.report()
-        if present:
-            dims["caches"] = sorted(present)
+        caches = self._caches.report()
+        if caches.caches:
+            dims["caches"] = sorted(caches.caches)
         state = {
             **self._state,
             "disks": dimensions.disk(self._options.bot_dir),
-            "named_caches": present,
+            "named_caches": caches.caches,
+            "named_caches_lost": caches.lost,
+            "named_caches_heads": caches.heads,
             "running_time": int(time.time() - self._started_ts),
             "sleep_streak": self._sleep_streak,
         }

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from server import spec_body
+from server import bot_report, spec_body
 from server.loaded_spec import RETIRED
 from server.policy.dimensions import matches
 
 if TYPE_CHECKING:
     from server.bot_report import Report
     from server.loaded_spec import LoadedSpec
+    from server.policy.model import Slot
 
 Dimensions = Mapping[str, Sequence[str]]
 
@@ -44,7 +45,7 @@ def shown(spec: LoadedSpec, specs: Iterable[LoadedSpec], report: Report, before:
     """
     makes = spec.body.makes
     if makes.named_cache:
-        return Shown(makes.named_cache in report.caches())
+        return Shown(makes.named_cache in report.caches() and makes.named_cache not in report.lost_caches())
     if not makes.dimension:
         return None
     key, _, value = makes.dimension.partition(":")
@@ -52,6 +53,18 @@ def shown(spec: LoadedSpec, specs: Iterable[LoadedSpec], report: Report, before:
         return Shown(True, spec.generation)
     other = _other_generation(spec, specs, report.dimensions)
     return Shown(bool(other), other, bool(other) and key in before and other not in before[key])
+
+
+def moved(spec: LoadedSpec, slot: Slot, report: Report, state_before: Mapping[str, Any]) -> str:
+    """The commit that the state's cache was moved to by a task that did not say so, "" if none did.
+
+    It can be told where the generation is a commit: a checkout in the cache was at it by the last report, and none is.
+    """
+    cache = spec.body.makes.named_cache
+    now = report.heads().get(cache or "", [])
+    if not now or slot.generation not in bot_report.heads_in(state_before).get(cache or "", []):
+        return ""
+    return "" if slot.generation in now else now[0]
 
 
 def _other_generation(spec: LoadedSpec, specs: Iterable[LoadedSpec], dimensions: Mapping[str, list[str]]) -> str:

@@ -27,6 +27,8 @@ RENEW_S = RETAIN_BOT_S / 4
 """A bot that never has news is written anew this often, so that its record does not expire under it."""
 KEPT_STATE = (
     "named_caches",
+    "named_caches_lost",
+    "named_caches_heads",
     "disks",
     "free_disk_bytes",
     "quarantined",

@@ -7,7 +7,7 @@ a change: dimensions, health, version, names of caches and their size classes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ MOST_VALUES = 512
 LARGEST_STATE = 60_000
 """Bytes of the state as JSON; of a larger one only what the server needs is kept."""
 LARGEST_DIMENSIONS = 128_000
+NEEDED_STATE = ("quarantined", "maintenance", "named_caches", "named_caches_lost", "named_caches_heads")
 DEEPEST = 64
 """Levels of lists and objects within each other that a state or statistic may have."""
 LONGEST_REASON = 1000
@@ -67,11 +68,33 @@ class Report:
             return {}
         return {str(name): _size(entry) for name, entry in caches.items()}
 
+    def lost_caches(self) -> list[str]:
+        """Those of them of which much went while no run had them: they are not what the last run left."""
+        lost = self.state.get("named_caches_lost")
+        return sorted({name for name in lost if isinstance(name, str)}) if isinstance(lost, list) else []
+
+    def heads(self) -> dict[str, list[str]]:
+        """Per named cache: the commits that git checkouts in it are at."""
+        return heads_in(self.state)
+
     def fingerprint(self) -> str:
         """Changes exactly when something changed that a scheduler cares about."""
         classes = sorted((name, size.bit_length()) for name, size in self.caches().items())
         facts = [self.dimensions, self.quarantined, self.maintenance, self.version, classes]
+        facts += [part for part in (self.lost_caches(), self.heads()) if part]
         return hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:24]
+
+
+def heads_in(state: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Per named cache: the commits that git checkouts in it are at, by a bot's state."""
+    heads = state.get("named_caches_heads")
+    if not isinstance(heads, dict):
+        return {}
+    return {
+        name: [one for one in commits if isinstance(one, str)]
+        for name, commits in sorted(heads.items())
+        if isinstance(commits, list)
+    }
 
 
 def _size(entry: Any) -> int:
@@ -142,10 +165,10 @@ def _state(raw: dict[str, Any]) -> tuple[dict[str, Any], str]:
             state = {**state, key: bool(reason)}
     if len(orjson.dumps(state)) <= LARGEST_STATE:
         return state, ""
-    state = {key: state[key] for key in ("quarantined", "maintenance", "named_caches") if key in state}
+    state = {key: state[key] for key in NEEDED_STATE if key in state}
     if len(orjson.dumps(state)) <= LARGEST_STATE:
         return state, ""
-    del state["named_caches"]
+    state = {key: state[key] for key in NEEDED_STATE[:2] if key in state}
     return state, f"state.named_caches: more than {LARGEST_STATE} bytes"
 
 

@@ -7,7 +7,7 @@ Every function changes `bot.slots` of a record within the caller's transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -151,7 +151,8 @@ def on_report(bot: Bot, report: Report, specs: Specs, now_s: float) -> None:
         slot = slots_of(bot).get(name, Slot())
         for spec, found in here:
             if spec.family == slot.family:
-                _shows(bot, name, spec, found, now_s)
+                other = bot_evidence.moved(spec, slot, report, bot.state) if found.present else ""
+                _shows(bot, name, spec, replace(found, generation=other) if other else found, now_s)
         if here and slots_of(bot).get(name, Slot()).phase in (Phase.UNKNOWN, Phase.COLD):
             # A slot of which nothing is known may hold what its evidence shows.
             _shows(bot, name, *next((one for one in here if one[1].present), here[0]), now_s)

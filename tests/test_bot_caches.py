@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -56,19 +59,19 @@ def test_what_one_run_leaves_the_next_one_finds(world: World) -> None:
 def test_a_cache_is_reported_with_its_size_and_last_use(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caches_module.time, "time", lambda: 1_800_000_000.5)
     world.use("src", "hello")
-    assert world.store.report() == {"src": [["src", 5], 1_800_000_000]}
+    assert world.store.report().caches == {"src": [["src", 5], 1_800_000_000]}
 
 
 def test_a_lent_cache_is_not_reported(world: World) -> None:
     world.use("src", "hello")
     world.store.install("src", world.run / "src")
-    assert world.store.report() == {}
+    assert world.store.report().caches == {}
 
 
 def test_an_empty_cache_is_nothing(world: World) -> None:
     world.use("src")
     (world.root / "c" / "lending_cut_short_by_a_crash").mkdir()
-    assert world.store.report() == {} and world.store.measure("src") == 0
+    assert world.store.report().caches == {} and world.store.measure("src") == 0
 
 
 def test_the_size_is_what_the_disk_holds_not_what_was_remembered(world: World) -> None:
@@ -81,13 +84,13 @@ def test_a_cache_removed_by_hand_is_gone(world: World) -> None:
     world.use("src", "hello")
     (world.root / "c" / "src" / "file").unlink()
     (world.root / "c" / "src").rmdir()
-    assert world.store.report() == {} and world.store.measure("src") == 0
+    assert world.store.report().caches == {} and world.store.measure("src") == 0
 
 
 def test_a_cache_put_there_by_hand_is_found(world: World) -> None:
     (world.root / "c" / "seed").mkdir()
     (world.root / "c" / "seed" / "file").write_text("123")
-    assert world.opened().report()["seed"][0] == ["seed", 3]
+    assert world.opened().report().caches["seed"][0] == ["seed", 3]
 
 
 def test_a_run_that_removes_its_cache_leaves_none(world: World) -> None:
@@ -95,7 +98,7 @@ def test_a_run_that_removes_its_cache_leaves_none(world: World) -> None:
     world.store.install("src", world.run / "src")
     os.rename(world.run / "src", world.run / "elsewhere")
     world.store.uninstall("src", world.run / "src")
-    assert world.store.report() == {}
+    assert world.store.report().caches == {}
 
 
 def test_a_run_that_makes_its_cache_read_only_does_not_spoil_it(world: World) -> None:
@@ -122,7 +125,7 @@ def test_where_a_cache_cannot_be_moved_it_is_linked(world: World, monkeypatch: p
     assert world.store.measure("src") == 5
     world.store.install("src", world.run / "src")
     assert (world.run / "src" / "file").read_text() == "hello"
-    assert world.store.report() == {}
+    assert world.store.report().caches == {}
 
 
 def test_the_least_recently_used_goes_first_when_caches_take_too_much(world: World) -> None:
@@ -162,9 +165,9 @@ def test_after_a_crash_a_lent_cache_is_taken_back(world: World) -> None:
     world.store.install("src", world.run / "src")
     (world.run / "src" / "more").write_text("12345")
     store = world.opened()
-    assert store.report() == {}
+    assert store.report().caches == {}
     store.recover({"src": world.run / "src", "never_lent": world.run / "never"})
-    assert store.report()["src"][0] == ["src", 10]
+    assert store.report().caches["src"][0] == ["src", 10]
     assert store.present() == ["src"]
 
 
@@ -172,7 +175,7 @@ def test_after_a_crash_a_cache_lent_empty_is_not_reported(world: World) -> None:
     world.store.install("src", world.run / "src")
     store = world.opened()
     store.recover({"src": world.run / "src"})
-    assert store.report() == {}
+    assert store.report().caches == {}
 
 
 def test_a_removal_cut_short_by_a_crash_is_finished(world: World) -> None:
@@ -185,4 +188,83 @@ def test_a_removal_cut_short_by_a_crash_is_finished(world: World) -> None:
 def test_a_damaged_index_is_measured_again(world: World) -> None:
     world.use("src", "hello")
     (world.root / "caches.json").write_text("{")
-    assert world.opened().report()["src"][0] == ["src", 5]
+    assert world.opened().report().caches["src"][0] == ["src", 5]
+
+
+# ---- caches that change while no run has them
+
+
+def filled(world: World, name: str = "src") -> Path:
+    """A cache of two folders, a small and a large one, that a run has left."""
+    world.store.install(name, world.run / name)
+    for folder, size in (("small", 100), ("large", 10_000)):
+        (world.run / name / folder / "deep").mkdir(parents=True)
+        (world.run / name / folder / "deep" / "file").write_bytes(b"x" * size)
+    world.store.uninstall(name, world.run / name)
+    assert world.store.report().lost == []
+    return world.root / "c" / name
+
+
+@pytest.mark.parametrize("lost", ["small", "large", "large/deep"])
+def test_a_folder_removed_by_hand_is_noticed_at_the_next_report_and_after_a_restart(world: World, lost: str) -> None:
+    cache = filled(world)
+    shutil.rmtree(cache / lost)
+    assert world.store.report().lost == ["src"]
+    assert world.opened().report().lost == ["src"]
+    sizes = {"small": 10_000, "large": 100, "large/deep": 100}
+    assert world.store.report().caches["src"][0] == ["src", sizes[lost]]
+
+
+def test_a_removal_deep_inside_is_noticed_after_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = filled(world)
+    (cache / "large" / "deep" / "file").unlink()
+    assert world.store.report().lost == []
+    later_s = time.monotonic() + caches_module.LOOK_AGAIN_S
+    monkeypatch.setattr(caches_module.time, "monotonic", lambda: later_s)
+    assert world.store.report().lost == ["src"]
+
+
+def test_what_comes_or_goes_a_little_is_no_loss(world: World) -> None:
+    cache = filled(world)
+    (cache / "new").mkdir()
+    (cache / "new" / "file").write_bytes(b"x" * 5_000)
+    assert world.store.report().lost == []
+    shutil.rmtree(cache / "new")
+    (cache / "small" / "deep" / "file").unlink()
+    assert world.opened().report().lost == []
+
+
+def test_the_next_run_makes_it_whole_again(world: World) -> None:
+    cache = filled(world)
+    shutil.rmtree(cache / "large")
+    assert world.store.report().lost == ["src"]
+    world.use("src", "hello")
+    assert world.store.report().lost == []
+
+
+def test_reports_measure_only_what_changed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(world)
+    monkeypatch.setattr(caches_module.files, "tree_size", lambda *given: pytest.fail("measured"))
+    assert world.store.report().caches["src"][0] == ["src", 10_100]
+
+
+def git(folder: Path, *words: str) -> str:
+    author = ["-c", "user.name=t", "-c", "user.email=t@t.invalid"]
+    done = subprocess.run(["git", *author, *words], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_commits_of_checkouts_are_reported_detached_on_a_branch_or_packed(world: World) -> None:
+    world.use("src", "hello")
+    checkout = world.root / "c" / "src" / "checkout"
+    checkout.mkdir()
+    git(checkout, "init", "--quiet", "--initial-branch=main")
+    assert world.store.report().heads == {}
+    git(checkout, "commit", "--quiet", "--allow-empty", "-m", "one")
+    first = git(checkout, "rev-parse", "HEAD")
+    assert world.store.report().heads == {"src": [first]}
+    git(checkout, "pack-refs", "--all")
+    assert world.store.report().heads == {"src": [first]}
+    git(checkout, "checkout", "--quiet", "--detach")
+    git(checkout, "commit", "--quiet", "--allow-empty", "-m", "two")
+    assert world.store.report().heads == {"src": [git(checkout, "rev-parse", "HEAD")]}
