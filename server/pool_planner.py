@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from server import ledger
 from server.policy import growth, model
-from server.policy import plan as policy_plan
-from server.policy.fleet import why_unusable
+from server.policy.fleet import Fleet, why_unusable
+from server.policy.minds import Minds
+from server.policy.plan import plan_of
+from server.pool_habits import PoolHabits
 from server.seen_polls import with_presence
 from server.view_entries import Standing
 
@@ -32,6 +34,7 @@ class PoolPlanner:
         self._planned: dict[str, tuple[float, float]] = {}
         self._sampled_s: dict[str, float] = {}
         self._growth: dict[str, growth.Growing] = {}
+        self._habits: dict[str, PoolHabits] = {}
 
     def plan(self, pool: str, *, wait: bool = False) -> model.PoolPlan:
         """The pool's plan; made anew when something changed and the last one's cost allows.
@@ -50,7 +53,9 @@ class PoolPlanner:
             clock = self._service.clock
             began_s = clock.monotonic_s()
             self._view.take_dirty(pool)
-            plan = policy_plan.plan(self.pool_view(pool))
+            minds = Minds.about(Fleet(self.pool_view(pool)))
+            self._habits.setdefault(pool, PoolHabits()).learn(minds)
+            plan = plan_of(minds)
             self._plans[pool] = plan
             self._planned[pool] = (clock.monotonic_s(), clock.monotonic_s() - began_s)
             self._view.keep_hysteresis(pool, plan)

@@ -179,7 +179,8 @@ def _claim(service: Service, touched: Touched, token: Token, spec: LoadedSpec, a
         "slot": spec.policy.slot,
         "for": hand_out.for_task,
     }
-    held = {**run, "resumable": spec.policy.resumable}
+    net = hand_out.value.net if hand_out.value is not None else 0.0
+    held = {**run, "resumable": spec.policy.resumable, "net": net}
     n = task_scheduler.offer(service, touched, token, held, hand_out.text)
     entry = {"task": request.task_id, "bot": token.bot, "n": n, "revision": hand_out.revision, "since_s": now_s, **run}
     gate.entries = [*gate.entries, {**entry, "purpose": hand_out.purpose.value}]

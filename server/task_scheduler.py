@@ -160,8 +160,10 @@ def offer(service: Service, touched: Touched, token: Token, held: dict[str, Any]
     return n
 
 
-def claim(service: Service, token: Token, task_id: str, why: str) -> Delivery:
+def claim(service: Service, token: Token, task_id: str, why: str, *, out_of_turn: bool = False) -> Delivery:
     """Claims a pending task for the token's bot: 3 reads, 3 writes.
+
+    `out_of_turn`: it goes before an older one that had waited for too long; a bot lends itself to few such starts.
 
     Raises:
         SessionGone, HoldsRun, NotNow, LostRace.
@@ -181,9 +183,19 @@ def claim(service: Service, token: Token, task_id: str, why: str) -> Delivery:
         manifest = queue.slice
         transition(service, touched, Event.CLAIM)
         n = offer(service, touched, token, {}, why)
+        _count_turn(bot, result, out_of_turn)
         return Delivery(task_id, n, manifest, "", bot.dimensions)
 
     return run(service, step)
+
+
+def _count_turn(bot: Bot, result: TaskResult, out_of_turn: bool) -> None:
+    """A cold start is where the count begins anew."""
+    warm = [was["warm"] for was in result.warm_at_start.values()]
+    if warm and not any(warm):
+        bot.out_of_turn = 0
+    elif out_of_turn:
+        bot.out_of_turn += 1
 
 
 def _fits(queue: TaskToRun, bot: Bot) -> bool:

@@ -163,7 +163,8 @@ def _claim_real(
         service.decisions.held_back(pool, token.bot, plan.holds[advice.tasks[0]])
     for task_id in tasks[:MOST_TRIES]:
         try:
-            delivery = task_scheduler.claim(service, token, task_id, advice.why_task)
+            early = advice.out_of_turn and task_id == advice.tasks[0]
+            delivery = task_scheduler.claim(service, token, task_id, advice.why_task, out_of_turn=early)
         except LostRace as lost:
             service.count(pool, "lost_race")
             service.view.apply(lost.found)

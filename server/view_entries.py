@@ -78,6 +78,7 @@ def bot_entry(record: Bot) -> BotEntry:
             held=held_of(held) if held else None,
             last_seen_s=record.last_seen_s,
             failed_s=record.failed_s,
+            out_of_turn=record.out_of_turn,
         ),
         pool=record.pool,
         session_id=record.session_id,
@@ -108,6 +109,7 @@ def held_of(held: dict[str, Any]) -> model.Held:
         since_s=held.get("since_s", 0.0),
         stop=held.get("stop", ""),
         resumable=held.get("resumable", False),
+        net=held.get("net", 0.0),
     )
 
 

@@ -65,7 +65,7 @@ class Appraiser:
             spec.revision,
             known.arrivals if known is not None else 0.0,
             self._stock.next_copy(state),
-            self._fleet.busy.get(state, 0),
+            self._fleet.busy_with(state),
             self._outlook.turns,
             view.announcements,
         )
@@ -85,7 +85,7 @@ class Appraiser:
         """
         costs = self._outlook.costs(spec.family)
         state = spec.family, spec.generation
-        copies = self._fleet.busy.get(state, 0) + len(self._fleet.warming.get(state, ()))
+        copies = self._fleet.busy_with(state) + len(self._fleet.warming.get(state, ()))
         saved_s = max(0.0, miss_s(costs.cold_s, rescuers(1.0 + copies), costs.occupied_s) - costs.warm_s)
         in_all_s = confidence * saved_s - spec.run_cost_s
         return self._told(spec, _Gross(confidence, saved_s, 0.0, costs.cold_s, in_all_s), displaced_s)

@@ -14,7 +14,7 @@ from server.policy.dispatch import Dispatch
 from server.policy.fleet import HOLDING
 from server.policy.levels import Levels
 from server.policy.minds import Minds
-from server.policy.model import Announcement, Bot, HandOut, Phase, Purpose, Spec, Value
+from server.policy.model import Announcement, Bot, Gate, GateCheck, HandOut, Phase, Purpose, Spec, Value
 from server.policy.queues import State
 from server.policy.victims import Victims
 from server.policy.words import named, seconds, share
@@ -116,7 +116,7 @@ class Background:
 
     def _supply(self, state: State, due_s: float) -> float:
         supply = float(self._stock.next_copy(state) - 1)
-        busy = self._fleet.busy.get(state, 0)
+        busy = self._fleet.busy_with(state)
         if busy:
             costs = self._outlook.costs(state[0])
             left_s = max(0.0, due_s - self._fleet.now_s + costs.cold_s / 2.0)
@@ -177,8 +177,15 @@ class Background:
         bot = self._best_bot(spec)
         if bot is not None:
             net = self.appraiser.net(spec, self._stock.displaced_by(bot, spec))
-            if net >= self._view.thresholds.value_threshold:
+            if net >= self._view.thresholds.value_threshold and self.ledger_check(spec, net).passed:
                 heapq.heappush(heap, (-net, spec.family, bot.id))
+
+    def ledger_check(self, spec: Spec, net: float) -> GateCheck:
+        """Gate 9 for a bet of this value: those of about the same value have brought enough."""
+        ledger = self._view.bets
+        if ledger is None:
+            return GateCheck(Gate.LEDGER, True, "No bets are on record.")
+        return ledger.check(net, self._outlook.cold_s(spec.family), self._fleet.now_s)
 
     def _best_bot(self, spec: Spec) -> Bot | None:
         """The ready bot that loses least; on a par one that has a former generation of the same family there."""

@@ -234,9 +234,9 @@ class Dispatcher:
                 self._wait_for(task, self._fleet.by_id[cover])
                 continue
             bot = self._victim(task, aim)
-            if bot is None or not self._may_wait(task, state, bot):
+            if bot is None or not self._may_wait(task, aim, bot):
                 ranks[state] -= self._start_cold(task, bot)
-            elif self._should_hold(task, state, bot, rank):
+            elif self._should_hold(task, aim, bot, rank):
                 self._hold(task, state)
             else:
                 self._warm_for(task, bot)
@@ -265,10 +265,10 @@ class Dispatcher:
         spec = self._fleet.specs.get(aim.family) if aim is not None else None
         return self._victims.cheapest(task.dimensions, spec.slot if spec is not None else "")
 
-    def _may_wait(self, task: PendingTask, state: State, bot: Bot) -> bool:
+    def _may_wait(self, task: PendingTask, aim: Wish, bot: Bot) -> bool:
         """Whether late binding is in question: bots work on its state, and this is not the last idle one that fits."""
         fleet = self._fleet
-        if not fleet.busy.get(state, 0) + len(fleet.warming.get(state, ())):
+        if not fleet.working_on(aim):
             return False
         fits = fleet.fits
         if fits.names_a_bot(task.dimensions):
@@ -276,15 +276,15 @@ class Dispatcher:
         idle = sum(fleet.idle_in[group] for group in fits.groups(task.dimensions))
         return idle > 1 and self._on_demand.spec(task, bot) is not None
 
-    def _should_hold(self, task: PendingTask, state: State, bot: Bot, rank: int) -> bool:
+    def _should_hold(self, task: PendingTask, aim: Wish, bot: Bot, rank: int) -> bool:
         """Whether waiting for one of the bots that work on the state beats a warm-up of this one.
 
         E[(T − c)⁺] + (c − w) · V(k, next copy) ≤ (c − w) · V(victim): the new copy's own future counts, too.
         """
-        fleet, costs = self._fleet, self._outlook.costs(state[0])
+        fleet, costs, state = self._fleet, self._outlook.costs(aim.family), self._state_of(aim)
         if fleet.now_s - task.created_s >= HOLD_SHARE * costs.cold_s:
             return False
-        copies = fleet.busy.get(state, 0) + len(fleet.warming.get(state, ()))
+        copies = fleet.working_on(aim)
         lost_s = self._displaced_s(bot, state)
         future_s = costs.saved_s * self._outlook.value(state, self._stock.next_copy(state))
         if future_s > lost_s:

@@ -55,6 +55,12 @@ class Explainer:
         beyond: Refused | None = None
         if spec is None:
             beyond = self._nothing_to_warm(bot, fitting)
+        elif (
+            values[0].net >= self._view.thresholds.value_threshold
+            and not (check := self._background.ledger_check(spec, values[0].net)).passed
+        ):
+            beyond = Refused(Gate.LEDGER, check.text, check.would_change)
+            checks.append(check)
         elif refused is None or values[0].net < self._view.thresholds.value_threshold:
             beyond = self._too_little(bot, spec, values[0])
         told = beyond if refused is None or (spec is None and refused.gate not in _BEFORE_ANY_SPEC) else refused

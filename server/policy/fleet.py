@@ -244,6 +244,21 @@ class Fleet:
         spec = self.specs.get(slot.family)
         return spec is not None and self.now_s - slot.since_s > spec.fresh_for_s
 
+    def busy_with(self, state: State) -> int:
+        """Real tasks that use the state; one on a cold bot that took any generation makes the current one."""
+        number, spec = self.busy.get(state, 0), self.specs.get(state[0])
+        if spec is not None and spec.generation == state[1]:
+            number += self.busy.get((state[0], ""), 0)
+        return number
+
+    def working_on(self, wish: Wish) -> int:
+        """Busy and warming bots that will be warm for the wish."""
+        if wish.generation:
+            state = wish.family, wish.generation
+            return self.busy_with(state) + len(self.warming.get(state, ()))
+        busy = sum(number for (family, _), number in self.busy.items() if family == wish.family)
+        return busy + sum(len(bots) for (family, _), bots in self.warming.items() if family == wish.family)
+
     def spec_for(self, wish: Wish) -> Spec | None:
         """The spec that makes the state wished for; where any generation serves, the current one."""
         if not wish.generation:

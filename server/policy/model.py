@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from server.policy.bet_ledger import BetLedger
 
 
 class Purpose(StrEnum):
@@ -95,6 +99,8 @@ class Held:
     since_s: float = 0.0
     stop: str = ""
     resumable: bool = False
+    net: float = 0.0
+    """Of a bet: the net value that it was made at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +301,8 @@ class PoolView:
     config_revision: int = 0
     states_put_per_s: float = 0.0
     """Warm states that took another's place per second, lately; 0 while unknown. Tells how long a state stays."""
+    bets: BetLedger | None = None
+    """What forecast prewarms have brought, by their value; None: nothing is known of it."""
     memory_weights: Mapping[int, float] = field(default_factory=dict)
     """How much each memory of the rates counts, by half-life; empty: all the same."""
 

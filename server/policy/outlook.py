@@ -244,7 +244,7 @@ class Outlook:
 
     def forecast(self, state: State, copy: int) -> float:
         """V(k, j) by arrivals alone."""
-        known, busy = self._rates_of(state), self._fleet.busy.get(state, 0)
+        known, busy = self._rates_of(state), self._fleet.busy_with(state)
         found = known.values.get((copy, busy))
         if found is None:
             occupied_s = self.costs(state[0]).occupied_s
@@ -256,7 +256,7 @@ class Outlook:
     def miss_s(self, state: State, copy: int) -> float:
         """m: what a task pays that misses the copy-th copy, where a busy one may free itself for it in time."""
         costs, known = self.costs(state[0]), self._rates_of(state)
-        x = effective_copy(copy, self._fleet.busy.get(state, 0), costs.occupied_s, known.residence_s)
+        x = effective_copy(copy, self._fleet.busy_with(state), costs.occupied_s, known.residence_s)
         return miss_s(costs.cold_s, rescuers(x), costs.occupied_s)
 
     # ---- announcements

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from server.policy.fleet import HOLDING, Fleet
-from server.policy.model import Bot, Spec
+from server.policy.model import Bot, Slot, Spec
 from server.policy.outlook import Outlook
 from server.policy.queues import State
+
+
+def touched_s(slot: Slot) -> float:
+    """When its state was last used, or made."""
+    return max(slot.last_used_s, slot.since_s)
 
 
 class Stock:
@@ -64,7 +69,7 @@ class Stock:
         if held is not None and held.phase in HOLDING:
             return slot
         if bot.most_states:
-            holding = [(one.last_used_s, name) for name, one in bot.slots.items() if one.phase in HOLDING]
+            holding = [(touched_s(one), name) for name, one in bot.slots.items() if one.phase in HOLDING]
             if len(holding) >= bot.most_states:
                 return min(holding)[1]
         return ""

@@ -10,7 +10,7 @@ from server.policy import gates
 from server.policy.dimensions import Requirement
 from server.policy.fleet import HOLDING, Fleet
 from server.policy.model import Bot, Phase, Spec
-from server.policy.stock import Stock
+from server.policy.stock import Stock, touched_s
 
 QUARTER_S = 4.0
 """Losses that differ by less than this part of a second are alike: then the bot that hears of it first is taken."""
@@ -154,8 +154,10 @@ class Victims:
         """Who hears first, then whose state was used longest ago."""
         rank, poll_s, name = self._fleet.poll_order(bot)
         given_up = self._stock.given_up(bot, slot)
-        used_s = [held.last_used_s for held in bot.slots.values() if held.phase in HOLDING]
-        return rank, poll_s, bot.slots[given_up].last_used_s if given_up else min(used_s, default=0.0), name
+        if given_up:
+            return rank, poll_s, touched_s(bot.slots[given_up]), name
+        used_s = [touched_s(held) for held in bot.slots.values() if held.phase in HOLDING]
+        return rank, poll_s, min(used_s, default=0.0), name
 
     def _others(self, pile: _Pile, requirement: Requirement) -> Iterable[Bot]:
         """The bots of a pile that are idle and fit, the first to take first."""

@@ -12,7 +12,7 @@ SUPERSEDED_KEPT = 5
 class Bot(Record):
     """Key: the bot's id.
 
-    `held` is None or {task, n, stop, purpose, family, generation, slot, for, since_s}; `claim_no` is monotone.
+    `held` is None or {task, n, stop, purpose, family, generation, slot, for, since_s, net}; `claim_no` is monotone.
     `slots` maps a slot to the fields of `policy.model.Slot`.
     """
 
@@ -38,6 +38,8 @@ class Bot(Record):
     slots = ndb.JsonProperty(default={})
     failed_s = ndb.JsonProperty(default={})
     """Family → when a background run of it last failed here, until one succeeds."""
+    out_of_turn = Int()
+    """Real tasks started before an older one that had waited too long, since the last cold start."""
     quick_failures = ndb.JsonProperty(default=[])
     """Names of the real tasks that this bot failed in a row within seconds (a black hole)."""
     foreign = Flag()

@@ -78,6 +78,8 @@ class Mirror:
     def __init__(self, options: Options) -> None:
         self._options = options
         self.keys: dict[State, str] = {}
+        self.nets: dict[int, float] = {}
+        """Net value of the last bet on each bot."""
 
     def slot_of(self, family: str) -> str:
         """Where states of the family are kept."""
@@ -91,10 +93,13 @@ class Mirror:
             family, generation = self._state(world, key)
             used = EPOCH_S + used_s
             phase = Phase.IN_USE if run is not None and run.task is not None and run.key == key else Phase.WARM
-            slots[self.slot_of(family)] = Slot(phase, family, generation, since_s=used, last_used_s=used)
+            by_spec = family if key in bot.unused else ""
+            slots[self.slot_of(family)] = Slot(
+                phase, family, generation, since_s=used, last_used_s=0.0 if by_spec else used, by_spec=by_spec
+            )
         held = None
         if run is not None:
-            held = self._held(world, run)
+            held = self._held(world, bot, run)
             if run.task is None:
                 slots[held.slot] = Slot(
                     Phase.WARMING, held.family, held.generation, since_s=held.since_s, task_id=held.task_id
@@ -115,7 +120,7 @@ class Mirror:
             out_of_turn=bot.out_of_turn,
         )
 
-    def _held(self, world: World, run: virtual.Run) -> Held:
+    def _held(self, world: World, bot: virtual.Bot, run: virtual.Run) -> Held:
         family, generation = self._state(world, run.key)
         return Held(
             str(run.task.number) if run.task is not None else f"run{run.serial}",
@@ -126,6 +131,7 @@ class Mirror:
             self.slot_of(family),
             since_s=EPOCH_S + run.began_s,
             stop="preempted" if run.wanted else "",
+            net=self.nets.get(bot.number, 0.0) if run.task is None else 0.0,
         )
 
     def _state(self, world: World, key: str) -> State:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from server.policy import growth
+from server.policy.bet_watch import BetWatch
 from server.policy.decision import Decision, decide
 from server.policy.fleet import Fleet
 from server.policy.growth import Growing
@@ -55,6 +56,7 @@ class Pilotlight:
         self._tasks: dict[int, PendingTask] = {}
         self._sleeps: dict[int, float] = {}
         self._growing, self._memories, self._turnover = Growing(), Memories(), Turnover()
+        self._bets = BetWatch()
         self._sampled_s = self._quiet_s = float("-inf")
         self._minds: Minds | None = None
         self.decisions = 0
@@ -155,6 +157,9 @@ class Pilotlight:
         self._turnover.see(changed)
         for bot in changed:
             minds.fleet.put_bot(bot)
+        self._bets.see(changed, minds.fleet, minds.outlook)
+        if minds.fleet.view.bets is not self._bets.ledger:
+            minds.fleet.view = replace(minds.fleet.view, bets=self._bets.ledger)
         return minds
 
     def _carry_out(self, world: World, made: Decision) -> None:
@@ -192,6 +197,7 @@ class Pilotlight:
     def _hand_out(self, world: World, name: str, hand_out: HandOut) -> None:
         now_s = EPOCH_S + world.now_s
         key = self._mirror.keys[hand_out.family, hand_out.generation]
+        self._mirror.nets[int(name)] = hand_out.value.net if hand_out.value is not None else 0.0
         world.warm(world.bots[int(name)], key, hand_out.purpose.value)
         recent = [at_s for at_s in self._gate.recent_hand_outs_s if at_s > now_s - 60.0]
         self._gate = replace(self._gate, recent_hand_outs_s=(*recent, now_s))
@@ -264,4 +270,5 @@ class Pilotlight:
             generation_demand=self._demands.states,
             states_put_per_s=self._turnover.per_s,
             memory_weights=dict(self._memories.weights),
+            bets=self._bets.ledger,
         )

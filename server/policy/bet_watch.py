@@ -1,0 +1,116 @@
+"""What became of forecast prewarms, read off the bots: what keeps the ledger of bets.
+
+It looks at bots before and after each change, so it needs no word from those that act: a replay and every process of a
+server keep the same book of the same fleet. A bet is won when a task uses its state while no copy is idle that was not
+bet on, for then the task would have missed it; while there is one, that copy stands for the bet from then on. It has
+lost when a task misses the state that it displaced while its own sits there unused.
+Both count for what a miss really costs where busy copies may free themselves in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from server.policy.bet_ledger import BetLedger
+from server.policy.fleet import HOLDING, Fleet
+from server.policy.model import Bot, Phase, Purpose
+from server.policy.outlook import Outlook
+from server.policy.queues import State
+from server.policy.value import miss_s
+
+_WAITS = frozenset({Phase.WARMING, Phase.WARM, Phase.STALE})
+
+
+@dataclass(slots=True)
+class _Bet:
+    """A forecast prewarm that nobody has used yet. `displaced` is what it took the place of, until a task missed it."""
+
+    state: State
+    net: float
+    displaced: State | None
+
+
+class BetWatch:
+    """The bets of one pool that are open, and the ledger of all."""
+
+    def __init__(self) -> None:
+        self.ledger = BetLedger()
+        self._known: dict[str, Bot] = {}
+        self._open: dict[tuple[str, str], _Bet] = {}
+
+    def see(self, bots: Iterable[Bot], fleet: Fleet, outlook: Outlook) -> None:
+        """Books what changed. `fleet` has the bots as they are now."""
+        changed = []
+        for bot in bots:
+            before = self._known.get(bot.id)
+            self._known[bot.id] = bot
+            if before is not None and before is not bot and (before.slots != bot.slots or before.held != bot.held):
+                changed.append((before, bot))
+        for before, bot in changed:
+            self._place(before, bot, fleet, outlook)
+            self._settle(bot, fleet, outlook)
+        for before, bot in changed:
+            for state in _missed(before, bot):
+                self._lose(state, fleet, outlook)
+
+    def _place(self, before: Bot, bot: Bot, fleet: Fleet, outlook: Outlook) -> None:
+        held = bot.held
+        began = held is not None and (before.held is None or before.held.task_id != held.task_id)
+        if held is None or not began or held.purpose is not Purpose.FORECAST:
+            return
+        gone = _holds(before) - _holds(bot)
+        state = held.family, held.generation
+        self._open[bot.id, held.slot] = _Bet(state, held.net, next(iter(sorted(gone)), None))
+        self.ledger = self.ledger.staked(held.net, outlook.cold_s(held.family), fleet.now_s)
+
+    def _settle(self, bot: Bot, fleet: Fleet, outlook: Outlook) -> None:
+        """Bets on this bot that were used, or whose state is gone."""
+        for key in [key for key in self._open if key[0] == bot.id]:
+            bet, slot = self._open[key], bot.slots.get(key[1])
+            if slot is not None and (slot.family, slot.generation) == bet.state:
+                if slot.phase in _WAITS:
+                    continue
+                heir = self._copy_without_bet(bet.state, fleet)
+                if heir is not None:
+                    self._open[heir] = bet
+                else:
+                    saved_s = self._miss_s(bet.state, fleet, outlook)
+                    self.ledger = self.ledger.won(bet.net, saved_s, fleet.now_s)
+            del self._open[key]
+
+    def _copy_without_bet(self, state: State, fleet: Fleet) -> tuple[str, str] | None:
+        """An idle copy that the pool would have had anyway: without the bet the task would have used that one."""
+        return next((key for key in fleet.fresh.get(state, {}).items() if key not in self._open), None)
+
+    def _lose(self, state: State, fleet: Fleet, outlook: Outlook) -> None:
+        """A task missed the state: one bet that took its place and brought nothing so far pays for it."""
+        for (bot_id, slot), bet in self._open.items():
+            held = self._known[bot_id].slots.get(slot)
+            if bet.displaced == state and held is not None and held.phase is Phase.WARM:
+                bet.displaced = None
+                self.ledger = self.ledger.lost(bet.net, self._miss_s(state, fleet, outlook), fleet.now_s)
+                return
+
+    def _miss_s(self, state: State, fleet: Fleet, outlook: Outlook) -> float:
+        costs = outlook.costs(state[0])
+        copies = fleet.busy_with(state) + len(fleet.warming.get(state, ()))
+        return max(0.0, miss_s(costs.cold_s, copies, costs.duration_s) - costs.warm_s)
+
+
+def _holds(bot: Bot) -> set[State]:
+    return {(slot.family, slot.generation) for slot in bot.slots.values() if slot.phase in HOLDING}
+
+
+def _missed(before: Bot, bot: Bot) -> list[State]:
+    """States that a task began to use on this bot, or has it warmed for, which the bot did not hold."""
+    held = bot.held
+    if held is None or (before.held is not None and before.held.task_id == held.task_id):
+        return []
+    had = _holds(before)
+    if held.purpose is Purpose.ON_DEMAND:
+        return [(held.family, held.generation)]
+    if held.purpose is not Purpose.REAL:
+        return []
+    used = [(slot.family, slot.generation) for slot in bot.slots.values() if slot.phase is Phase.IN_USE and slot.family]
+    return [state for state in used if state not in had]

@@ -1,0 +1,59 @@
+"""What a process learns of a pool by looking at it: the turnover of states, the weights of memories, the luck of bets.
+
+Nothing of it is stored: each process learns it from the sums of all of them, and anew after a restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from server.policy.bet_watch import BetWatch
+from server.policy.memories import Memories
+from server.policy.minds import Minds
+from server.policy.model import PoolView
+from server.policy.queues import State
+from server.policy.turnover import Turnover
+
+
+class PoolHabits:
+    """The habits of one pool."""
+
+    def __init__(self) -> None:
+        self._turnover, self._memories, self._bets = Turnover(), Memories(), BetWatch()
+        self._arrivals: dict[State, float] = {}
+
+    def learn(self, minds: Minds) -> None:
+        """Learns from a fleet that was just looked at, and tells its view what is known by now."""
+        fleet, outlook = minds.fleet, minds.outlook
+        view = fleet.view
+        self._turnover.see(view.bots)
+        self._turnover.pass_on(view.now_s)
+        self._bets.see(view.bots, fleet, outlook)
+        self._count_arrivals(view)
+        if self._memories.is_due(view.now_s):
+            self._memories.look(outlook.expected_per_s(), view.now_s)
+        fleet.view = replace(
+            view,
+            states_put_per_s=self._turnover.per_s,
+            memory_weights=dict(self._memories.weights),
+            bets=self._bets.ledger,
+        )
+        outlook.turned()
+
+    def _count_arrivals(self, view: PoolView) -> None:
+        """Arrivals since the last look: of states, and of families whose tasks name none."""
+        unnamed = {family: demand.arrivals for family, demand in view.demand.items()}
+        seen: dict[State, float] = {}
+        for (family, generation), demand in view.generation_demand.items():
+            if generation:
+                seen[family, generation] = demand.arrivals
+                unnamed[family] = unnamed.get(family, 0.0) - demand.arrivals
+        current = {spec.family: spec.generation for spec in view.specs}
+        for family, arrivals in unnamed.items():
+            state = family, current.get(family, "")
+            seen[state] = seen.get(state, 0.0) + max(0.0, arrivals)
+        for state, arrivals in seen.items():
+            more = arrivals - self._arrivals.get(state, arrivals)
+            if more > 0.0:
+                self._memories.came(state, more)
+        self._arrivals = seen

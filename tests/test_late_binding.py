@@ -1,0 +1,83 @@
+"""A task that meets only cold bots, on the server: one is warmed for it, and it takes whichever bot is warm first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server import fleet_report
+from server.policy.model import Purpose
+from tests.life_world import LOCAL_USER, LifeWorld, Machine, end, start
+
+WANTS = {"tags": ["warm:src"]}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[LifeWorld]:
+    world = LifeWorld(tmp_path / "data")
+    world.prewarming("src", cold_cost_s=60, run_s=60, expected_per_h=0)
+    world.configure(mode="live", min_idle_s=3600)  # No bets: what is owed needs no idle time.
+    yield world
+    world.close()
+
+
+def idle(world: LifeWorld, number: int) -> Machine:
+    machine = Machine(world, f"bot{number}")
+    machine.handshake()
+    machine.poll()
+    return machine
+
+
+def test_a_cold_bot_is_warmed_for_the_task_which_then_runs_there(world: LifeWorld) -> None:
+    one = idle(world, 1)
+    first = one.takes(world.new_task(**WANTS))
+    start(world.p1, first)
+    two, _ = idle(world, 2), idle(world, 3)
+    waits = world.new_task(**WANTS)
+    warms = two.poll().delivery
+    assert warms is not None and warms.purpose == Purpose.ON_DEMAND.value
+    assert world.state(waits) == "PENDING"
+    world.fresh()
+    why = fleet_report.why_task(world.p1, LOCAL_USER, waits)["sentence"]
+    assert why.startswith("bot2 is being warmed for src@r1; the task takes that bot or another that is warm sooner.")
+    start(world.p1, two.runs[-1])
+    world.clock.advance(30)
+    end(world.p1, two.runs[-1])
+    world.fresh()
+    assert two.takes(waits).delivery.purpose == ""
+    assert world.result(waits).warm_at_start["src"]["warm"]
+
+
+def test_it_runs_elsewhere_if_another_bot_is_warm_sooner(world: LifeWorld) -> None:
+    one = idle(world, 1)
+    first = one.takes(world.new_task(**WANTS))
+    start(world.p1, first)
+    two, _ = idle(world, 2), idle(world, 3)
+    waits = world.new_task(**WANTS)
+    assert two.poll().delivery is not None
+    world.clock.advance(5)
+    end(world.p1, first)
+    world.fresh()
+    assert one.takes(waits)
+
+
+def test_starts_out_of_turn_are_counted_with_the_bot_until_its_next_cold_start(world: LifeWorld) -> None:
+    """The old task may run on bot1 alone, which is warm for the younger ones."""
+    one = idle(world, 1)
+    run = one.takes(world.new_task(**WANTS))
+    old = world.new_task()
+    for count in (1, 2):
+        start(world.p1, run)
+        world.clock.advance(200)
+        young = world.new_task(**WANTS)
+        end(world.p1, run)
+        world.fresh()
+        run = one.takes(young)
+        assert world.bot().out_of_turn == count
+    start(world.p1, run)
+    world.new_task(**WANTS)
+    end(world.p1, run)
+    world.fresh()
+    assert one.takes(old)

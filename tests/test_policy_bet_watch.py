@@ -1,0 +1,108 @@
+"""What becomes of bets, as their owner would book it by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from server.policy.bet_ledger import bucket_of
+from server.policy.bet_watch import BetWatch
+from server.policy.fleet import Fleet
+from server.policy.model import Bot, Phase, Purpose
+from server.policy.outlook import Outlook
+from tests.policy_world import NOW_S, bot, demand, held, spec, view, warm
+
+SPECS = [spec("src"), spec("lib")]
+
+
+class Watched:
+    """A pool under watch, 60 s cold and 2 s warm, with tasks of 300 s."""
+
+    def __init__(self, *bots: Bot) -> None:
+        asked = {family: demand(6, duration_s=300.0) for family in ("src", "lib")}
+        self.fleet = Fleet(view(bots, specs=SPECS, demand=asked))
+        self.watch = BetWatch()
+        self.watch.see(bots, self.fleet, Outlook(self.fleet))
+
+    def becomes(self, *bots: Bot) -> None:
+        for one in bots:
+            self.fleet.put_bot(one)
+        self.watch.see(bots, self.fleet, Outlook(self.fleet))
+
+    def booked(self, net: float = 0.5) -> tuple[float, float]:
+        sums = self.watch.ledger.at(NOW_S).buckets.get(bucket_of(net))
+        return (sums.staked_s, sums.won_s) if sums else (0.0, 0.0)
+
+
+def bet(name: str, *, displaced: tuple = ()) -> tuple[Bot, Bot, Bot]:
+    """The bot before, while it is warmed for src, and after."""
+    run = held(Purpose.FORECAST, "src", task_id=f"bet-{name}", net=0.5)
+    slot, made = warm("src")
+    done = replace(made, last_used_s=0.0, by_spec="src")
+    return bot(name, *displaced), bot(name, warm("src", phase=Phase.WARMING), run=run), bot(name, (slot, done))
+
+
+def uses(name: str, family: str = "src") -> Bot:
+    """The bot runs a real task with the family's state."""
+    return bot(name, warm(family, phase=Phase.IN_USE), run=held(family="", task_id=f"t-{name}"))
+
+
+def test_a_bet_stakes_a_cold_start_and_wins_what_a_miss_would_have_cost() -> None:
+    before, makes, after = bet("b1")
+    pool = Watched(before)
+    pool.becomes(makes)
+    assert pool.booked() == (60.0, 0.0)
+    pool.becomes(after)
+    pool.becomes(uses("b1"))
+    staked_s, won_s = pool.booked()
+    assert staked_s == 60.0
+    assert won_s == pytest.approx(300 * (1 - 2.718281828 ** (-60 / 300)) - 2, rel=1e-3)
+
+
+def test_a_bet_wins_nothing_while_there_is_a_copy_that_the_pool_had_anyway() -> None:
+    before, makes, after = bet("b1")
+    pool = Watched(before, bot("b2", warm("src")))
+    pool.becomes(makes)
+    pool.becomes(after)
+    pool.becomes(uses("b1"))
+    assert pool.booked() == (60.0, 0.0)
+    pool.becomes(uses("b2"))  # Without the bet this task would have missed it: the other copy stood for it.
+    assert pool.booked()[1] > 0
+
+
+def test_a_bet_that_displaced_what_a_task_then_misses_pays_for_it_once() -> None:
+    before, makes, after = bet("b1", displaced=(warm("lib"),))
+    pool = Watched(before, bot("b2"), bot("b3"))
+    pool.becomes(makes)
+    pool.becomes(after)
+    pool.becomes(uses("b2", "lib"))
+    lost_s = pool.booked()[1]
+    assert lost_s < 0
+    pool.becomes(uses("b3", "lib"))
+    assert pool.booked()[1] == lost_s
+
+
+def test_a_miss_of_what_no_bet_displaced_costs_no_bet_anything() -> None:
+    before, makes, after = bet("b1")
+    pool = Watched(before, bot("b2"))
+    pool.becomes(makes)
+    pool.becomes(after)
+    pool.becomes(uses("b2", "lib"))
+    assert pool.booked() == (60.0, 0.0)
+
+
+def test_a_state_that_went_unused_brings_nothing() -> None:
+    before, makes, after = bet("b1")
+    pool = Watched(before, bot("b2"))
+    pool.becomes(makes)
+    pool.becomes(after)
+    pool.becomes(bot("b1", warm("lib")))
+    pool.becomes(uses("b2"))
+    assert pool.booked() == (60.0, 0.0)
+
+
+def test_a_warm_up_on_demand_is_no_bet() -> None:
+    pool = Watched(bot("b1"))
+    pool.becomes(bot("b1", warm("src", phase=Phase.WARMING), run=held(Purpose.ON_DEMAND, "src", net=0.5)))
+    assert pool.booked() == (0.0, 0.0)
