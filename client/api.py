@@ -137,6 +137,11 @@ class Api:
             if not cursor:
                 return items
 
+    def has_bots(self, pool: str) -> bool:
+        """Whether any bot of the pool is known, alive or not."""
+        request = swarming.BotsRequest(limit=1, dimensions=[swarming.StringPair(key="pool", value=pool)])
+        return bool(self._bots("ListBots", request, swarming.BotInfoListResponse).items)
+
     def _tasks(self, method: str, request: Any, response_class: Any) -> Any:
         return self._client.call("swarming.v2.Tasks", method, request, response_class)
 

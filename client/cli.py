@@ -126,6 +126,18 @@ def _fleet(api: Api, pool: str) -> dict[str, Any]:
         return {}
 
 
+@cli.command()
+@click.argument("bot")
+@api_options
+def release(api: Api, as_json: bool, bot: str) -> None:
+    """Let a bot take work again that the server quarantined: a black hole, or two machines with one id."""
+    answer = api.post(f"/bots/{quoted(bot)}/release", {}).body
+    if as_json:
+        show_json(answer)
+    else:
+        say(f"{bot} may take work again, unless it is quarantined by itself.")
+
+
 @cli.group(invoke_without_command=True)
 @api_options
 def specs(api: Api, as_json: bool) -> None:

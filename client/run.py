@@ -21,7 +21,9 @@ from client.words import duration, one_line
 from server.proto import swarming_pb2 as swarming
 
 NO_EXIT_CODE = 1
-SECONDS = click.IntRange(1, 2**31 - 1)
+TIMEOUT_S = click.IntRange(30, 601_140)
+EXPIRATION_S = click.IntRange(30, 604_800)
+"""What the server takes."""
 EXPLAIN_AFTER_S = 3.0
 """A task that waits for longer than this gets a sentence that says why."""
 
@@ -101,14 +103,14 @@ def _user() -> str:
 @click.option("--warm", multiple=True, metavar="FAMILY[@GENERATION]", help="Warm state that it wants.")
 @click.option("--priority", type=click.IntRange(1, 255), default=100, show_default=True, help="Lower goes first.")
 @click.option("--name", default="", help="Default: the command.")
-@click.option("--timeout", "timeout_s", type=SECONDS, default=3600, show_default=True, help="Longest run, in seconds.")
+@click.option("--timeout", "timeout_s", type=TIMEOUT_S, default=3600, show_default=True, help="Longest run, in s.")
 @click.option(
     "--expiration",
     "expiration_s",
-    type=SECONDS,
+    type=EXPIRATION_S,
     default=21_600,
     show_default=True,
-    help="Longest wait for a bot, in seconds.",
+    help="Longest wait for a bot, in s.",
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @api_options
@@ -123,6 +125,7 @@ def run(api: Api, as_json: bool, warm: Sequence[str], tags: Sequence[str], **giv
         try:
             task_id = api.new_task(request)
             note(f"task {task_id}")
+            _warn_of_no_bots(api, given["pool"], given["expiration_s"])
             api.wait_out(Retry(), told_once())
             result = _follow(api, task_id, sys.stderr.buffer if as_json else sys.stdout.buffer)
         except Leave as leave:
@@ -155,6 +158,13 @@ def _follow(api: Api, task_id: str, target: Any) -> swarming.TaskResultResponse:
             return result
         time.sleep(pause_s)
     raise AssertionError("pauses never end")
+
+
+def _warn_of_no_bots(api: Api, pool: str, expiration_s: int) -> None:
+    with contextlib.suppress(PrpcError):  # whoever may not list bots runs tasks all the same
+        if not api.has_bots(pool):
+            longest = duration(expiration_s)
+            note(f"no bot of pool {pool} is known: the task waits for one, {longest} at most (--expiration)")
 
 
 def _say_why(api: Api, task_id: str) -> None:

@@ -10,10 +10,12 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from unicodedata import category
 
 import orjson
 
 from server import errors
+from server.pool_config import pool_name
 
 LONGEST_KEY = 64
 LONGEST_VALUE = 256
@@ -108,7 +110,8 @@ def parse(body: dict[str, Any], *, external_ip: str = "", authenticated_as: str 
     """Reads the report in a request's body.
 
     Raises:
-        InvalidArgument: without exactly one bot id nothing can be said of the bot at all; or the state cannot be kept.
+        InvalidArgument: without exactly one bot id nothing can be said of the bot at all; its pool cannot be one; or
+            the state cannot be kept.
     """
     raw_dimensions, state = body.get("dimensions"), body.get("state", {})
     ids = raw_dimensions.get("id") if isinstance(raw_dimensions, dict) else None
@@ -116,6 +119,11 @@ def parse(body: dict[str, Any], *, external_ip: str = "", authenticated_as: str 
         rule = f"exactly one bot id of 1 to {LONGEST_VALUE} characters, none of them a control character, is needed"
         raise errors.InvalidArgument(f"dimensions.id: {rule}", field="dimensions.id")
     dimensions, wrong = _dimensions(raw_dimensions or {})
+    for pool in dimensions.get("pool", ()):
+        try:
+            pool_name(pool)
+        except ValueError as error:
+            raise errors.InvalidArgument(f"dimensions.pool: {pool[:80]!r} {error}", field="dimensions.pool") from error
     if not isinstance(state, dict):
         state, wrong = {}, wrong or "state: must be an object"
     state, too_large = _state(state)
@@ -172,9 +180,13 @@ def _state(raw: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return state, f"state.named_caches: more than {LARGEST_STATE} bytes"
 
 
+_CONTROL = ("Cc", "Zl", "Zp")
+"""Unicode's categories of control characters and of separators that end a line."""
+
+
 def _is_plain(text: Any, longest: int) -> bool:
     """Text of 1 to `longest` characters, no control character among them."""
-    return isinstance(text, str) and 1 <= len(text) <= longest and not any(ord(c) < 32 or ord(c) == 127 for c in text)
+    return isinstance(text, str) and 1 <= len(text) <= longest and not any(category(c) in _CONTROL for c in text)
 
 
 def _dimensions(raw: dict[Any, Any]) -> tuple[dict[str, list[str]], str]:

@@ -33,6 +33,8 @@ def _no_truth_value(value: Any) -> Any:
 
 Number = Annotated[float, BeforeValidator(_no_truth_value)]
 Whole = Annotated[int, BeforeValidator(_no_truth_value)]
+Flag = Annotated[bool, Field(strict=True)]
+"""True or false, and no word that may mean it."""
 
 
 def setting(

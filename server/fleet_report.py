@@ -239,10 +239,18 @@ def _why_this_run(service: Service, entry: BotEntry) -> dict[str, Any]:
         "verdict": "refused",
         "gate": refused.gate.value,
         "sentence": refused.text,
-        "would_change": refused.would_change,
+        "would_change": _release(entry) or refused.would_change,
         "gates": [gate_row(check) for check in refused.checks],
         "values": [asdict(value) for value in refused.values],
     }
+
+
+def _release(entry: BotEntry) -> str:
+    """What to do about a quarantine that only a person ends, "" where there is none."""
+    if not entry.server_quarantined:
+        return ""
+    how = f"./pilot release {entry.policy.id}, or the button on its page"
+    return f"An operator who has seen to the machine, or given each its own id, lets it go: {how}."
 
 
 def why_task(service: Service, principal: Principal, task_id: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from server.documents import Document, Number, Whole, setting
+from server.documents import Document, Flag, Number, Whole, setting
 from server.policy.model import Thresholds
 
 PAGE_FLUSH_S = 30.0
@@ -26,7 +26,7 @@ class PoolConfig(Document):
         "whether idle bots are prewarmed: `off` decides nothing, `shadow` decides and records but hands nothing out, "
         "`live` hands out",
     )
-    drained: bool = setting(
+    drained: Flag = setting(
         False, "real tasks wait: none is handed out in this pool until this is false again; running ones finish"
     )
     utilization_stop: Number = setting(

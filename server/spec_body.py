@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from server import errors
-from server.documents import Document, Number, Whole, attempted, known_only, setting
+from server.documents import Document, Flag, Number, Whole, attempted, known_only, setting
 from server.pool_config import PoolName
 from server.task_properties import CacheEntry, CASReference, Properties
 
@@ -195,8 +195,8 @@ class SpecBody(Document):
         too_low="nothing is warm for the first tasks",
         too_high="bots are warmed for nobody at first",
     )
-    resumable: bool = setting(False, "a run that was stopped goes on where it stopped")
-    survives_reboot: bool = setting(True, "the state is still there after a reboot of the bot")
+    resumable: Flag = setting(False, "a run that was stopped goes on where it stopped")
+    survives_reboot: Flag = setting(True, "the state is still there after a reboot of the bot")
     max_running: Whole = setting(
         0,
         "most runs at once; 0 leaves it to the pool's spec_share",

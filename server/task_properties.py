@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
+from server.pool_config import pool_name
+
 MOST_SLICES = 8
 MOST_SECRET_BYTES = 20 * 1024
 MOST_COMMAND_BYTES = 128 * 1024
@@ -258,12 +260,21 @@ def check_dimensions(pairs: list[tuple[str, str]]) -> None:
                 raise ValueError(f"value of {key!r} must not have a colon")
         if key == "pool" and len(alternatives) > 1:
             raise ValueError("`pool` takes one value")
+        if key == "pool":
+            _check_pool(value)
         product *= len(alternatives)
         total += len(alternatives)
     if product > 8:
         raise ValueError(f"{product} combinations of alternatives; at most 8")
     if total > 512:
         raise ValueError(f"{total} values; at most 512")
+
+
+def _check_pool(value: str) -> None:
+    try:
+        pool_name(value)
+    except ValueError as error:
+        raise ValueError(f"`pool` {value[:80]!r} {error}") from error
 
 
 class Slice(_Model):

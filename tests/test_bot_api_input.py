@@ -392,3 +392,18 @@ def test_packets_in_any_order_make_the_same_output(world: LifeWorld, bot: WireBo
     for start_, data in ((8, b"three"), (0, b"one\n"), (4, b"two\n"), (0, b"one\n")):
         bot.update(output=b64(data), output_chunk_start=start_)
     assert task_output.read(world.p1, task) == b"one\ntwo\nthree"
+
+
+@pytest.mark.parametrize("pool", ["../x", "a b", "x" * 129])
+def test_a_pool_that_could_not_be_configured_is_refused_at_the_handshake(world: LifeWorld, pool: str) -> None:
+    bot = WireBot(world, "bot9")
+    dimensions = {"id": ["bot9"], "pool": [pool]}
+    error = bot.post(f"{API}/handshake", bot.report(dimensions=dimensions, session_id="s/1"), 400).json["error"]
+    assert (error["field"], "at most 128" in error["message"]) == ("dimensions.pool", True)
+    assert pool not in world.p1.view.pools()
+
+
+@pytest.mark.parametrize("bot_id", ["a\u0085b", "a\u2028b", "a\u009fb", "a\x7fb"])
+def test_a_bot_id_with_an_invisible_line_end_is_refused(world: LifeWorld, bot_id: str) -> None:
+    odd = WireBot(world, bot_id)
+    assert odd.post(f"{API}/handshake", odd.report(session_id="s/1"), 400).json["error"]["field"] == "dimensions.id"

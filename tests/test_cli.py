@@ -357,3 +357,22 @@ def test_the_token_of_a_file_goes_with_every_call(tmp_path: Path) -> None:
         assert pilot("config", "show", "--token-file", str(mine)).exit_code == 0
     finally:
         fleet.stop()
+
+
+def test_a_task_for_a_pool_without_bots_is_said_to_wait_at_once(pilot: Pilot) -> None:
+    with pilot.process("run", "--pool", "nope", "--expiration", "60", *python("")) as process:
+        assert process.stderr
+        lines = iter(process.stderr.readline, "")
+        assert next(line for line in lines if "no bot of pool nope is known" in line)
+        process.send_signal(signal.SIGINT)
+
+
+def test_limits_of_run_are_those_of_the_server(pilot: Pilot) -> None:
+    for option in ("--timeout", "--expiration"):
+        refused = pilot("run", "--pool", POOL, option, "29", *python(""))
+        assert (refused.exit_code, "30<=x" in refused.stderr) == (2, True)
+
+
+def test_a_bot_is_released_or_said_to_be_unknown(pilot: Pilot) -> None:
+    assert "may take work again" in pilot("release", BOT).stdout
+    assert pilot("release", "nobody").exit_code == 1

@@ -157,3 +157,15 @@ def test_asking_for_an_unknown_pool_makes_none(world: LifeWorld) -> None:
     Machine(world).handshake()
     assert fleet_report.fleet(world.p1, LOCAL_USER, "nowhere")["pools"] == []
     assert [pool["pool"] for pool in fleet_report.fleet(world.p1, LOCAL_USER)["pools"]] == [POOL]
+
+
+def test_a_bot_that_the_server_quarantined_says_how_to_let_it_go(world: LifeWorld) -> None:
+    Machine(world).handshake()
+    world.clock.advance(1.0)
+    bot = world.bot("bot1")
+    bot.server_quarantined = "two machines use the bot id bot1"
+    bot.changed_s = world.clock.now_s()
+    with world.store.context():
+        bot.put()
+    world.fresh()
+    assert "./pilot release bot1" in fleet_report.why_bot(world.p1, LOCAL_USER, "bot1")["would_change"]

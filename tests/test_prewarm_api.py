@@ -285,3 +285,9 @@ def test_whoever_is_confined_to_a_pool_touches_nothing_of_others(world, app, reg
     app.post_json("/api/v1/specs", body(family="theirs", pool=""), status=403)
     app.put_json("/api/v1/config", {}, headers={"If-Match": '"1"'}, status=403)
     app.post_json("/api/v1/switch", {"stopped": True}, status=403)
+
+
+@pytest.mark.parametrize("value", ["yes", "true", 1, None])
+def test_a_flag_is_true_or_false_and_nothing_like_it(app, value):
+    error = app.post_json("/api/v1/specs", body(resumable=value), status=400).json["error"]
+    assert error["errors"] == {"resumable": "must be true or false"}

@@ -161,3 +161,14 @@ def test_resultdb_is_refused_only_when_it_is_wanted() -> None:
     message.resultdb.enable = True
     with pytest.raises(errors.Unimplemented):
         new_task_input(message)
+
+
+@pytest.mark.parametrize("pool", ["../x", "a b", "x" * 129, "-x"])
+def test_a_pool_that_could_not_be_configured_is_refused(pool: str) -> None:
+    message = request()
+    for pair in message.task_slices[0].properties.dimensions:
+        if pair.key == "pool":
+            pair.value = pool
+    with pytest.raises(errors.InvalidArgument, match="at most 128") as caught:
+        new_task_input(message)
+    assert caught.value.field == "task_slices[0].properties.dimensions"
