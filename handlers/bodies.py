@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import IO, Any
 
 import orjson
-from flask import Flask, Request, request
+from flask import Flask, Request, Response, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from server import errors
 
 MIB = 1024 * 1024
 DEFAULT_LIMIT_BYTES = MIB
+MOST_DRAINED_BYTES = 64 * MIB
+"""Of a body that was refused unread so much is still taken in: whoever is sending it would else not hear why."""
 LIMITS_BYTES = (("/prpc/", 32 * MIB),)
 """Prefixes of paths with a limit of their own; everything else (bot API, specs, forms) has the default."""
 
@@ -77,6 +79,22 @@ def init_app(app: Flask) -> None:
         request.max_form_memory_size = limit
         if (request.content_length or 0) > limit and not request.path.startswith("/prpc/"):
             raise too_large(request.path)  # pRPC says it in its own protocol
+
+    @app.after_request
+    def drain(response: Response) -> Response:
+        if response.status_code >= 400 and request.content_length:
+            _drain(request.environ["wsgi.input"], request.content_length)
+        return response
+
+
+def _drain(body: IO[bytes], announced: int) -> None:
+    """Takes in what is left of a body; less than announced is left where some of it was read."""
+    left = min(announced, MOST_DRAINED_BYTES)
+    try:
+        while left > 0 and (piece := body.read(min(left, MIB))):
+            left -= len(piece)
+    except OSError:
+        return  # the caller is gone
 
 
 def _json_name(value: object) -> str:

@@ -242,14 +242,6 @@ class SpecBody(Document):
             raise ValueError("must have named_cache or dimension: a bot counts as warm by what it reports")
         return value
 
-    @field_validator("task")
-    @classmethod
-    def _fills_its_cache(cls, value: SpecTask, info: ValidationInfo) -> SpecTask:
-        cache = getattr(info.data.get("makes"), "named_cache", None)
-        if cache and cache not in [entry.name for entry in value.caches]:
-            raise ValueError(f"must have {cache} among its caches, since makes.named_cache says that it fills it")
-        return value
-
     @field_validator("warm_cost_s")
     @classmethod
     def _less_than_cold(cls, value: float, info: ValidationInfo) -> float:
@@ -292,7 +284,7 @@ def parse(body: Any, config: PoolConfig | Callable[[str], PoolConfig]) -> tuple[
     properties = None
     if task:
         properties, wrong_task = _properties(task, spec)
-        wrong |= {path: text for path, text in wrong_task.items() if path not in wrong}
+        wrong |= {path: text for path, text in (wrong_task | _unfilled(task, body)).items() if path not in wrong}
         pool = body.get("pool")
         wrong |= _beyond(task, config(pool if isinstance(pool, str) else "") if callable(config) else config)
     if wrong or spec is None or properties is None:
@@ -341,6 +333,14 @@ def _properties(task: SpecTask, spec: SpecBody | None) -> tuple[Properties | Non
 def _own_path(path: str) -> str:
     path = path.replace("_secs", "_s")
     return path if path.startswith("dimensions") else f"task.{path}"
+
+
+def _unfilled(task: SpecTask, body: Mapping[str, Any]) -> dict[str, str]:
+    makes = body.get("makes")
+    cache = makes.get("named_cache") if isinstance(makes, Mapping) else None
+    if not isinstance(cache, str) or cache in [entry.name for entry in task.caches]:
+        return {}
+    return {"task.caches": f"must have {cache} among them, since makes.named_cache says that the task fills it"}
 
 
 def _beyond(task: SpecTask, config: PoolConfig) -> dict[str, str]:

@@ -72,7 +72,7 @@ def test_a_wrong_field_is_named_with_its_rule(path, value, says):
         ("task__env_prefixes", {"PATH": []}, "task.env_prefixes", "PATH has no path"),
         ("task__relative_cwd", "../up", "task.relative_cwd", "is not clean"),
         ("task__relative_cwd", "/etc", "task.relative_cwd", "is not relative"),
-        ("task__caches", [], "task", "must have chromium_src among its caches"),
+        ("task__caches", [], "task.caches", "must have chromium_src among them"),
         ("task__caches", [{"name": "chromium_src", "path": "/x"}], "task.caches[0].path", "is not relative"),
         ("task__caches", [{"name": "chromium_src"}], "task.caches[0].path", "is missing"),
         ("task__execution_timeout_s", 29, "task.execution_timeout_s", "must be at least 30 s; 29 given"),

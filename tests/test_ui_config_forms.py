@@ -127,3 +127,10 @@ def test_a_pool_can_be_set_up_before_its_first_bot_and_only_under_a_possible_nam
 def test_a_form_without_a_true_base_revision_saves_nothing(pages, base):
     assert pages.send(LOCAL, {"base_revision": base, "mode": "live"}).status_int in (400, 404)
     assert pages.service.config.revision == 1
+
+
+def test_a_button_pressed_twice_saves_once_and_is_no_conflict(pages):
+    for _ in range(2):
+        assert save(pages, 1, mode="live", note="let it go live").status_int == 303
+    assert pages.service.config.revision == 2
+    assert save(pages, 1, mode="off").status_int == 409

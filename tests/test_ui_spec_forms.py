@@ -343,3 +343,17 @@ def test_a_spec_in_shadow_mode_tells_what_would_have_come_of_it(registered):
     assert "for 2 m of idle time" in page
     config.save_config(registered.service, LOCAL_USER, {"defaults": {"mode": "live"}}, 1)
     assert "In shadow mode" not in text(registered.get("/specs/my-src"))
+
+
+def test_a_button_pressed_twice_saves_once_and_is_no_conflict(registered):
+    for _ in range(2):
+        answer = registered.send("/specs/my-src/edit", {**SPEC, "cold_cost_s": "50", "base_revision": "1"})
+        assert answer.status_int == 303
+    assert "Revision 3" not in registered.get("/specs/my-src").text
+    answer = registered.send("/specs/my-src/edit", {**SPEC, "cold_cost_s": "60", "base_revision": "1"})
+    assert answer.status_int == 409
+
+
+def test_a_cache_that_the_task_does_not_fill_is_said_at_the_caches(registered):
+    page = registered.send("/specs/new", {**SPEC, "family": "other", "makes.named_cache": "other"}, status=400)
+    assert "must have other among them" in error_at(page, "task.caches").lower()

@@ -124,7 +124,14 @@ def _save(visit: Visit, scope: Scope) -> Response:
         )
         return _form(visit, scope, form, base, 400)
     except errors.EditConflict as error:
-        return _conflict(visit, scope, before, texts, note, error)
+        newest = config.get_revision(visit.service, error.revision)
+        if (newest.body, newest.author, newest.revision) != (
+            config.parse(body).body(),
+            visit.principal.identity,
+            base.revision + 1,
+        ):
+            return _conflict(visit, scope, before, texts, note, error)
+        saved = newest  # this very edit: a button pressed twice
     flask.flash(f"Saved as revision {saved.revision}. All servers know within about two seconds.")
     return flask.redirect(scope.address, 303)
 
