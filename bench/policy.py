@@ -1,18 +1,24 @@
-"""Replays a folder of traces: `python -m bench.policy FOLDER [--policies affinity,off] [--replicas 5] …`.
+"""Replays a folder of traces under all policies, and writes the tables and targets of `docs/policy.md`.
 
-Prints the table that `docs/policy.md` shows, one line per trace and cold cost: the mean overhead of each policy in
-seconds, in the ideal world. The fleet of a trace is sized at `--utilization`, or given as `--bots NAME:COLD=N,…`.
+    python -m bench.policy TRACES --out RESULTS                     # all of it: hours; goes on where it was cut
+    python -m bench.policy TRACES --out RESULTS --slots 1 --utilization 0.6 --variants ideal,announced
+    python -m bench.policy TRACES --out RESULTS --only-write docs/policy.md
+
+Variants: ideal (everybody hears at once, nothing fails), announced (half of the tasks 600 s ahead, 10 % false), clean
+(60 s after each task), real (delays, failures, deaths), seeds (20 paths of the fleet that may collapse).
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import product
 from pathlib import Path
 
-from server import simulation
-from server.policy.simulate import replay, report
-from server.policy.simulate.options import Options
+from bench import cells, page
+from bench.cells import Cell, Unit
+from bench.targets import Results
 
 
 def fleets(text: str) -> dict[tuple[str, float], int]:
@@ -25,38 +31,75 @@ def fleets(text: str) -> dict[tuple[str, float], int]:
     return found
 
 
-def row(file: Path, cold_s: float, given: argparse.Namespace) -> str:
-    """One line of the table."""
-    name = file.name.removesuffix(".csv.gz")
-    arrivals = simulation.load(file)
-    options = Options(1, cold_s=cold_s, slots=given.slots)
-    bots = fleets(given.bots).get((name, cold_s))
-    if bots is None:
-        bots = replay.fleet_size(arrivals, options, random.Random(given.seed), given.utilization)
-    options = Options(bots, cold_s=cold_s, slots=given.slots)
-    study = simulation.Study(given.policies.split(","), given.replicas, seed=given.seed)
-    found = report.figures(simulation.run(arrivals, options, study, simulation.thresholds()))
-    means = " | ".join(f"{figures['mean_s']:.3g}" for figures in found.values())
-    return f"| {name} {cold_s:g} | {bots} | {means} |"
+def results_of(units: list[Unit], out: Path) -> tuple[Results, list[str]]:
+    """Figures that stand in the folder, and what is to be said of them."""
+    figures, replicas, older = {}, set(), 0
+    for unit, content in cells.stored(units, out):
+        rows = [{**row, "bots": content["bots"]} for row in content["replicas"]]
+        figures[unit.cell, unit.variant, unit.policy] = rows
+        replicas.add(len(rows))
+        older += content["code"] != cells.code_of(unit.policy)
+    count = f"{min(replicas)} to {max(replicas)}" if len(replicas) > 1 else f"{min(replicas, default=0)}"
+    notes = [f"{len(figures)} of {len(units)} parts are measured; medians of {count} replicas."]
+    if older:
+        notes.append(f"{older} of the parts were measured with an earlier state of the code.")
+    return Results(figures), notes
+
+
+def replay_all(units: list[Unit], given: argparse.Namespace) -> None:
+    """Replays what is missing, and tells of each unit."""
+    sizes = fleets(given.bots)
+    with ProcessPoolExecutor(given.jobs) as pool:
+        waiting = [
+            pool.submit(cells.run, unit, given.folder, given.out, given.replicas, sizes.get(_place(unit)))
+            for unit in units
+        ]
+        for number, done in enumerate(as_completed(waiting), start=1):
+            if done.result():
+                print(f"{number} of {len(units)}: {done.result()}", flush=True)
+
+
+def _place(unit: Unit) -> tuple[str, float]:
+    return unit.cell.trace, unit.cell.cold_s
+
+
+def chosen(given: argparse.Namespace) -> list[Unit]:
+    """The units that the options name."""
+    names = sorted(file.name.removesuffix(".csv.gz") for file in given.folder.glob("*.csv.gz"))
+    names = [name for name in names if not given.traces or name in given.traces.split(",")]
+    options = [map(float, given.cold_s.split(",")), map(int, given.slots.split(","))]
+    found = [Cell(*one) for one in product(names, *options, map(float, given.utilization.split(",")))]
+    wanted = given.policies.split(",") if given.policies else None
+    units = cells.units(found, given.variants.split(","))
+    return [unit for unit in units if wanted is None or unit.policy in wanted]
 
 
 def main() -> None:
-    """Reads the options, prints the table line by line."""
+    """Reads the options, replays, writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--policies", default="affinity,off,ceiling")
+    parser.add_argument("folder", type=Path, help="of traces, *.csv.gz")
+    parser.add_argument("--out", type=Path, required=True, help="folder of figures; what is there is not replayed")
+    parser.add_argument("--traces", default="", help="only these, by name")
+    parser.add_argument("--policies", default="", help="only these")
+    parser.add_argument("--variants", default=",".join(cells.POLICIES))
     parser.add_argument("--cold-s", default="60,600")
+    parser.add_argument("--slots", default="1,5")
+    parser.add_argument("--utilization", default="0.3,0.6,0.85")
     parser.add_argument("--replicas", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--slots", type=int, default=1)
-    parser.add_argument("--utilization", type=float, default=0.6)
+    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) - 1))
     parser.add_argument("--bots", default="", help="NAME:COLD=N,… for traces whose fleet is not to be sized")
+    parser.add_argument("--write", type=Path, help="page between whose marks the tables go; else they are printed")
+    parser.add_argument("--only-write", type=Path, help="the same, without replaying anything")
     given = parser.parse_args()
-    names = given.policies.split(",")
-    print("| trace / cold s | bots | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 2))
-    for file in sorted(given.folder.glob("*.csv.gz")):
-        for cold_s in map(float, given.cold_s.split(",")):
-            print(row(file, cold_s, given), flush=True)
+    units = chosen(given)
+    if given.only_write is None:
+        replay_all(units, given)
+    made = page.page(*results_of(units, given.out))
+    target = given.write or given.only_write
+    if target is None:
+        print(made)
+    else:
+        target.write_text(page.inserted(target.read_text(encoding="utf-8"), made), encoding="utf-8")
 
 
 if __name__ == "__main__":
