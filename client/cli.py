@@ -101,6 +101,8 @@ def _show_decisions(answer: dict[str, Any]) -> None:
     """A pool's decisions: of the next polls, all so far by number, and some of them."""
     show(tables.of_refusals(answer["now"]), "No bot is refused background work now.")
     show(tables.of_counts(answer["counts"]), "Nothing was decided yet.")
+    if answer["bets"]:
+        show(tables.of_bets(answer["bets"]), "")
     show(tables.of_decisions(answer["decisions"][:MOST_DECISIONS], time.time()), "")
 
 

@@ -178,6 +178,15 @@ def of_counts(counts: Mapping[str, Mapping[str, float]]) -> Sheet:
     return sheet
 
 
+def of_bets(rows: Iterable[Mapping[str, Any]]) -> Sheet:
+    """What came of forecast prewarms of each worth."""
+    sheet = Sheet([">forecasts worth", ">staked", ">came back", "closed for"])
+    for row in rows:
+        worth = f"{share(row['low'])} to {share(row['high'])}"
+        sheet.add(worth, duration(row["staked_s"]), duration(row["won_s"]), ", ".join(row["closed_for"]))
+    return sheet
+
+
 def of_decisions(kept: Iterable[Mapping[str, Any]], now_s: float) -> Sheet:
     """Decisions that were kept whole, newest first."""
     sheet = Sheet([">when", "bot", "decision", "because"])

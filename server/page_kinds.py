@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.policy import self_disabling
+from server.policy.bet_ledger import BetLedger
 from server.policy.demand import DemandSums
 from server.policy.savings import Savings
 from server.policy.self_disabling import Starts
@@ -72,6 +73,11 @@ def join_savings(one: Savings, other: Savings) -> Savings:
     return one.merge(other)
 
 
+def join_bets(one: BetLedger, other: BetLedger) -> BetLedger:
+    """Each process follows all bets of a pool, so two tell of the same ones: the one that saw more is right."""
+    return one.fuller(other)
+
+
 def join_starts(one: Starts, other: Starts) -> Starts:
     """Starts that two processes saw."""
     return one.merge(other)
@@ -103,6 +109,10 @@ DEMAND = PageKind("demand", join_demand, retain_s=14 * DAY_S, encode=DemandSums.
 """Pool, family and generation, separated by tabs → `policy.demand.DemandSums`."""
 LEDGER = PageKind("ledger", join_ledger, retain_s=14 * DAY_S)
 """Pool and family, separated by a tab → `new_ledger`."""
+BETS = PageKind(
+    "bets", join_bets, idempotent=True, retain_s=7 * DAY_S, encode=BetLedger.to_plain, decode=BetLedger.from_plain
+)
+"""Pool → `policy.bet_ledger.BetLedger`."""
 STARTS = PageKind("starts", join_starts, encode=Starts.to_plain, decode=Starts.from_plain)
 """Pool → `policy.self_disabling.Starts`."""
 SAVINGS = PageKind("savings", join_savings, retain_s=14 * DAY_S, encode=Savings.to_plain, decode=Savings.from_plain)
@@ -114,5 +124,5 @@ ANNOUNCED_ARRIVALS = PageKind("announced_arrivals", join_max, idempotent=True, f
 ANNOUNCE_TAGS = PageKind("announce_tags", join_max, idempotent=True, forget_after_s=8 * 3600.0)
 """Pool, task and its tag, separated by tabs → [when the task was created, by whom, why the tag is refused or ""]."""
 
-_ALL = (LAST_SEEN, COUNTERS, DEMAND, LEDGER, STARTS, SAVINGS, DECISIONS, ANNOUNCED_ARRIVALS, ANNOUNCE_TAGS)
+_ALL = (LAST_SEEN, COUNTERS, DEMAND, LEDGER, BETS, STARTS, SAVINGS, DECISIONS, ANNOUNCED_ARRIVALS, ANNOUNCE_TAGS)
 KINDS = {kind.name: kind for kind in _ALL}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from server.policy.bet_ledger import BetLedger
 from server.policy.bet_watch import BetWatch
 from server.policy.memories import Memories
 from server.policy.minds import Minds
@@ -18,9 +19,16 @@ from server.policy.turnover import Turnover
 class PoolHabits:
     """The habits of one pool."""
 
-    def __init__(self) -> None:
+    def __init__(self, bets: BetLedger | None = None) -> None:
+        """`bets`: what processes before this one knew of the luck of bets."""
         self._turnover, self._memories, self._bets = Turnover(), Memories(), BetWatch()
+        self._bets.ledger = bets or self._bets.ledger
         self._arrivals: dict[State, float] = {}
+
+    @property
+    def bets(self) -> BetLedger:
+        """What became of forecast prewarms so far."""
+        return self._bets.ledger
 
     def learn(self, minds: Minds) -> None:
         """Learns from a fleet that was just looked at, and tells its view what is known by now."""

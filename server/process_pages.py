@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from server import page_kinds
 from server.page_exchange import PageExchange
-from server.page_kinds import COUNTERS, DEMAND, LAST_SEEN, LEDGER, SAVINGS, STARTS
+from server.page_kinds import BETS, COUNTERS, DEMAND, LAST_SEEN, LEDGER, SAVINGS, STARTS
+from server.policy.bet_ledger import BetLedger
 from server.policy.demand import DemandSums
 from server.policy.hold_out import Arm
 from server.policy.model import Demand
@@ -30,6 +31,7 @@ class ProcessPages(PageExchange):
     def __init__(self, service: Service) -> None:
         super().__init__(service)
         self._started_s = service.clock.now_s()
+        self._kept_bets: dict[str, BetLedger] = {}
 
     def seen(self, bot_id: str, now_s: float, next_poll_s: float = 0.0) -> None:
         """A bot polled now, and is to poll again at `next_poll_s`."""
@@ -140,6 +142,17 @@ class ProcessPages(PageExchange):
         now_s = self._service.clock.now_s()
         entries = self.values(LEDGER, _key(pool, ""))
         return {key.split(SEPARATOR)[1]: page_kinds.ledger_at(entry, now_s) for key, entry in entries.items()}
+
+    def keep_bets(self, pool: str, ledger: BetLedger) -> None:
+        """What became of the pool's forecast prewarms, as this process saw it; so that it outlives the process."""
+        if self._kept_bets.get(pool) is not ledger:
+            self._kept_bets[pool] = ledger
+            self.change(BETS, _key(pool), lambda known: ledger if known is None else known.fuller(ledger))
+
+    def bets(self, pool: str) -> BetLedger:
+        """The same as the process knows it that saw most."""
+        known: BetLedger = self.value(BETS, _key(pool)) or BetLedger()
+        return known
 
     def started(self, pool: str, cold: bool, now_s: float) -> None:
         """A real task that wanted a state began, cold or warm, and prewarming may have had a part in that."""

@@ -180,3 +180,10 @@ def test_what_shadow_mode_would_have_gained_is_told_for_its_pools_only() -> None
     text = "In shadow mode: 4 prewarms would have been made and 2 used."
     ledger = {"src": {"shadow": {"text": text}}, "lib": {"shadow": None}, "fw": {}}
     assert tables.sentences_of_shadow(ledger) == [f"src: {text}"]
+
+
+def test_bets_of_each_worth_are_told_with_what_came_back() -> None:
+    row = {"low": 0.177, "high": 0.25, "staked_s": 600.0, "won_s": -30.0, "closed_for": ["lib", "src"]}
+    assert [plain(str(cell)) for cell in tables.of_bets([row]).rows[0]] == [
+        "18 % to 25 %", "10 m", "−30 s", "lib, src",
+    ]  # fmt: skip

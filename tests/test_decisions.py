@@ -9,6 +9,7 @@ import pytest
 from server import errors, fleet_report, pool_why
 from server.access import LOCAL_USER
 from server.page_kinds import DECISIONS, join_newest
+from server.policy.bet_ledger import BetLedger
 from server.policy.model import Gate, GateCheck, Refused, Value
 from server.service import Service
 from tests.life_world import FAMILY, LIVE, POOL, LifeWorld, Machine, start
@@ -175,3 +176,17 @@ def test_the_api_tells_it(world: LifeWorld) -> None:
     client = world.client(world.p1)
     assert client.get(f"/api/v1/why/pools/{POOL}").json["pool"] == POOL
     assert client.get("/api/v1/why/pools/nowhere").status_code == 404
+
+
+def test_it_tells_what_forecasts_of_each_worth_brought_and_for_whom_they_are_closed(world: LifeWorld) -> None:
+    world.prewarming(cold_cost_s=60)
+    world.prewarming("slow", cold_cost_s=6000)
+    fleet(world, 1)
+    ledger, now_s = BetLedger(), world.clock.now_s()
+    for _ in range(40):
+        ledger = ledger.staked(0.2, 60.0, now_s)
+    world.p1.pages.keep_bets(POOL, ledger.staked(0.6, 60.0, now_s).won(0.6, 58.0, now_s))
+    low, high = why(world)["bets"]
+    assert (round(low["staked_s"]), round(low["won_s"]), low["closed_for"]) == (2400, 0, [FAMILY])
+    assert (round(high["staked_s"]), round(high["won_s"]), high["closed_for"]) == (60, 58, [])
+    assert low["low"] <= 0.2 < low["high"] < high["low"] <= 0.6

@@ -149,3 +149,15 @@ def test_what_is_no_ledger_is_refused(wrong: dict) -> None:
 
 
 # ---- what a miss costs
+
+
+@given(st.lists(st.lists(ENTRY, max_size=6), min_size=3, max_size=3))
+def test_of_several_accounts_of_the_same_bets_the_fullest_counts_in_any_order(
+    parts: list[list[tuple[str, float, float, int]]],
+) -> None:
+    one, two, three = map(booked, parts)
+    fullest = one.fuller(two).fuller(three)
+    assert same(fullest, three.fuller(one.fuller(two)))
+    assert same(fullest, fullest.fuller(two))
+    now_s = NOW_S + 500_000
+    assert fullest.at(now_s).staked_s == pytest.approx(max(each.at(now_s).staked_s for each in (one, two, three)))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from server.policy.bet_ledger import BetLedger
 from server.policy.fleet import Fleet
 from server.policy.minds import Minds
 from server.policy.model import PoolView, Purpose
@@ -63,3 +64,11 @@ def _minds(habits: PoolHabits, seen: PoolView) -> Minds:
     minds = Minds.about(Fleet(seen))
     habits.learn(minds)
     return minds
+
+
+def test_what_processes_before_knew_of_bets_counts_from_the_first_look_on() -> None:
+    before = BetLedger().staked(0.2, 60.0, NOW_S)
+    habits = PoolHabits(before)
+    assert looked(habits, view([bot("b1")])).bets == before == habits.bets
+    looked(habits, view([bot("b1", run=held(Purpose.FORECAST, "src", net=0.5))]))
+    assert habits.bets.staked_s > before.staked_s

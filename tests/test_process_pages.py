@@ -11,6 +11,7 @@ import pytest
 from server import page_exchange, page_kinds
 from server.errors import StoreUnavailable
 from server.page_kinds import COUNTERS, DEMAND, LAST_SEEN, join_ledger
+from server.policy.bet_ledger import BetLedger
 from server.service import Service
 from tests.server_world import World
 
@@ -260,3 +261,23 @@ def test_starts_at_two_processes_make_one_share(world: World) -> None:
     exchange(one, two)
     sums = two.pages.starts("local")
     assert (sums.every[0], sums.cold[0]) == pytest.approx((10.0, 4.0))
+
+
+def test_what_became_of_bets_outlives_the_process_and_is_not_counted_twice(world: World) -> None:
+    one, two = world.process("one"), world.process("two")
+    now_s = world.clock.now_s()
+    saw_all, saw_some = (
+        BetLedger().staked(0.2, 60.0, now_s).staked(0.5, 60.0, now_s),
+        BetLedger().staked(0.2, 60.0, now_s),
+    )
+    one.pages.keep_bets("local", saw_all)
+    two.pages.keep_bets("local", saw_some)
+    exchange(one, two)
+    assert one.pages.bets("local") == two.pages.bets("local") == saw_all
+    world.clock.advance(3 * 86_400.0)
+    heir = world.process("heir")
+    heir.pages.merge()
+    assert heir.pages.bets("local").staked_s == 120.0
+    heir.pages.keep_bets("local", heir.pages.bets("local").staked(0.2, 60.0, world.clock.now_s()))
+    assert heir.pages.bets("local").staked_s == pytest.approx(60.0 + 120.0 / 8)
+    assert world.process("other").pages.bets("elsewhere") == BetLedger()

@@ -39,6 +39,11 @@ def bucket_of(net: float) -> int:
     return min(HIGHEST, max(LOWEST, math.floor(2.0 * math.log2(net))))
 
 
+def worth_of(bucket: int) -> tuple[float, float]:
+    """The least value of a bucket, and that from which on the next one begins."""
+    return 2.0 ** (bucket / 2.0), 2.0 ** ((bucket + 1) / 2.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Sums:
     """Of one bucket: seconds staked (B) and won less lost (S)."""
@@ -118,6 +123,17 @@ class BetLedger:
         numbers = sorted({*one, *two})
         return BetLedger(now_s, {n: one.get(n, NOTHING).plus(two.get(n, NOTHING)) for n in numbers})
 
+    def fuller(self, other: BetLedger) -> BetLedger:
+        """Of two accounts of the same bets the one that knows of more."""
+        now_s = max(self.at_s, other.at_s)
+        one, two = self.at(now_s), other.at(now_s)
+        return max(one, two, key=lambda ledger: (ledger.staked_s, sorted(ledger.to_plain()["buckets"].items())))
+
+    @property
+    def staked_s(self) -> float:
+        """All that was staked, faded."""
+        return sum(sums.staked_s for sums in self.buckets.values())
+
     def is_open(self, net: float, cold_s: float, now_s: float) -> bool:
         """Whether a bet of that net value, for a state of that cold cost, may be made."""
         return self.standing(net, cold_s, now_s).is_open
@@ -135,8 +151,8 @@ class BetLedger:
 
     def check(self, net: float, cold_s: float, now_s: float) -> GateCheck:
         """The same as a gate's answer, for people."""
-        found, number = self.standing(net, cold_s, now_s), bucket_of(net)
-        worth = f"{share(2 ** (number / 2))} to {share(2 ** ((number + 1) / 2))} of a cold start"
+        found, (low, high) = self.standing(net, cold_s, now_s), worth_of(bucket_of(net))
+        worth = f"{share(low)} to {share(high)} of a cold start"
         came = f"{seconds(found.sums.won_s)} came back of {seconds(found.sums.staked_s)} staked lately"
         if found.is_open:
             text = f"Prewarms worth {worth}: {came}."
