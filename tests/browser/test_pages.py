@@ -49,6 +49,21 @@ def test_the_page_of_a_spec_with_long_hashes_and_revisions_does_not_scroll_sidew
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_longest_names_of_bots_and_pools_do_not_make_pages_scroll_sideways(page, site, width):
+    pool, name = "p" * 128, "b" * 256
+    site.bot(name, pool), site.bot(name[:-1], pool, quarantined="q" * 1000)
+    page.set_viewport_size({"width": width, "height": 900})
+    for address in ("/", "/bots", f"/bots/{name}", f"/bots/{name[:-1]}", f"/pools/{pool}", "/config", "/tasks"):
+        open_page(page, address)
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{address[:20]} is {wide} px too wide at {width} px: {page.evaluate(WIDEST)}"
+
+
+WIDEST = """() => [...document.querySelectorAll('body *')]
+  .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth && !one.closest('.tbl-x'))
+  .slice(0, 6).map((one) => `${one.parentNode.className} > ${one.tagName}.${one.className}`)"""
+
 COVERED = """() => {
   const bar = document.querySelector('.savebar'), box = bar.getBoundingClientRect(), at = document.activeElement;
   return bar.contains(at) ? 0 : Math.max(0, at.getBoundingClientRect().bottom - box.top);
