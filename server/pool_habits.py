@@ -1,6 +1,7 @@
 """What a process learns of a pool by looking at it: the turnover of states, the weights of memories, the luck of bets.
 
-Nothing of it is stored: each process learns it from the sums of all of them, and anew after a restart.
+Each process learns it from the sums of all of them, and anew after a restart but for the luck of bets, which is on its
+page.
 """
 
 from __future__ import annotations

@@ -54,7 +54,11 @@ class PoolPlanner:
             began_s = clock.monotonic_s()
             self._view.take_dirty(pool)
             minds = Minds.about(Fleet(self.pool_view(pool)))
-            self._habits.setdefault(pool, PoolHabits()).learn(minds)
+            pages, habits = self._service.pages, self._habits.get(pool)
+            if habits is None:
+                habits = self._habits[pool] = PoolHabits(pages.bets(pool))
+            habits.learn(minds)
+            pages.keep_bets(pool, habits.bets)
             plan = plan_of(minds)
             self._plans[pool] = plan
             self._planned[pool] = (clock.monotonic_s(), clock.monotonic_s() - began_s)

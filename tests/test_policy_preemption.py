@@ -8,7 +8,7 @@ from server.policy.model import Purpose, Thresholds, Victim, Wish
 from server.policy.plan import plan
 from tests.policy_world import NOW_S, bot, gate, held, spec, task, view
 
-SPECS = [spec("src"), spec("clean", purpose=Purpose.CLEAN)]
+SPECS = [spec("src"), spec("clean", "", purpose=Purpose.CLEAN, run_s=600.0)]
 
 
 def runs(name: str, purpose: Purpose = Purpose.FORECAST, since_s: float = 60.0, **fields: object):
@@ -32,8 +32,15 @@ def test_a_run_that_keeps_its_part_is_stopped_before_one_that_loses_it() -> None
 
 
 def test_a_bet_is_stopped_before_what_is_owed() -> None:
-    bots = [runs("clean", Purpose.CLEAN, 5), runs("ordered", Purpose.ON_DEMAND, 5), runs("bet", since_s=500)]
+    bots = [runs("clean", Purpose.CLEAN, 0), runs("ordered", Purpose.ON_DEMAND, 5), runs("bet", since_s=500)]
     assert victims(bots, [task("t1"), task("t2"), task("t3")]) == [("bet", "t1"), ("ordered", "t2"), ("clean", "t3")]
+
+
+def test_a_task_waits_for_a_clean_up_that_is_nearly_done() -> None:
+    """One of ten minutes, of which less than one is left."""
+    for ran_s, stops in ((530, [("b1", "t1")]), (541, [])):
+        run = held(Purpose.CLEAN, "clean", "", task_id="d1", since_s=NOW_S - ran_s)
+        assert victims([bot("b1", run=run)], [task("t1")]) == stops
 
 
 def test_a_run_that_warms_for_a_waiting_task_is_never_stopped() -> None:

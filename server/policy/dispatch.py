@@ -26,7 +26,7 @@ from server.policy.on_demand import OnDemand
 from server.policy.outlook import DEFAULT_COLD_S, Outlook
 from server.policy.queues import Kind, State, turn
 from server.policy.value import erlang_excess
-from server.policy.victims import Victims
+from server.policy.victims import Victims, is_dirty
 from server.policy.words import duration, named
 
 OUT_OF_TURN_S = 60.0
@@ -152,10 +152,10 @@ class Dispatcher:
         bots = [fleet.by_id[name] for name in copies if fits.fits(kind.requirement, name)]
         worth_s = self._stock.worth_s(state)
 
-        def order(bot: Bot) -> tuple[bool, int, tuple[int, float], float, str]:
+        def order(bot: Bot) -> tuple[bool, bool, int, tuple[int, float], float, str]:
             rank, poll_s, name = fleet.poll_order(bot)
             others_s = round(self._stock.bot_worth_s(bot) - worth_s) if len(bot.slots) > 1 else 0
-            return rank > 0, others_s, (rank, poll_s), bot.idle_since_s, name
+            return is_dirty(bot), rank > 0, others_s, (rank, poll_s), bot.idle_since_s, name
 
         return min(bots, key=order, default=None)
 

@@ -57,6 +57,10 @@ def newest_specs(specs: Iterable[Spec]) -> dict[str, Spec]:
     return newest
 
 
+def _states(bot: Bot) -> list[State]:
+    return [(slot.family, slot.generation) for slot in bot.slots.values() if slot.phase in HOLDING]
+
+
 def _count_down(counts: Counter[Any], key: object) -> None:
     counts[key] -= 1
     if counts[key] <= 0:
@@ -91,10 +95,14 @@ class Fleet:
         """Real tasks that use a state now."""
         self.warming: dict[State, dict[str, Bot]] = defaultdict(dict)
         """Background runs that make a state and are not being stopped."""
+        self.cleaning: Counter[State] = Counter()
+        """Copies on bots that are being cleaned, which keep them."""
         self.specs = newest_specs(view.specs)
         self.spec_of = {(spec.family, spec.generation): spec for spec in view.specs}
         """The newest revision of each state that a spec makes, former generations included."""
         self.queues = Queues()
+        self.version = 0
+        """Another one after every change."""
         self._begun: dict[str, State] = {}
         """Bots that a decision gave something, with the state that they use or make: until they are put in anew."""
         self._expiries: list[tuple[float, str]] = []
@@ -117,6 +125,7 @@ class Fleet:
 
     def put_spec(self, spec: Spec) -> None:
         """Another revision or generation of a spec in place of the one before, or a new one."""
+        self.version += 1
         known = self.specs.get(spec.family)
         if known is not None:
             self.spec_of.pop((known.family, known.generation), None)
@@ -129,6 +138,7 @@ class Fleet:
 
     def put_task(self, task: PendingTask) -> None:
         """A task that waits."""
+        self.version += 1
         self._know(task.dimensions)
         self.queues.put(task)
 
@@ -144,6 +154,7 @@ class Fleet:
 
     def put_bot(self, bot: Bot) -> None:
         """A bot as it is now, in place of what was known of it."""
+        self.version += 1
         if bot.id in self.usable:
             self._forget(self.by_id[bot.id])
         self.by_id[bot.id] = bot
@@ -167,7 +178,9 @@ class Fleet:
             self.real_in[group] += 1
         else:
             self.background[bot.id] = bot
-            if held.family and not held.stop:
+            if held.purpose is Purpose.CLEAN:
+                self.cleaning.update(_states(bot))
+            elif held.family and not held.stop:
                 self.warming[held.family, held.generation][bot.id] = bot
 
     def _put_idle(self, bot: Bot, group: int) -> None:
@@ -200,7 +213,9 @@ class Fleet:
         begun = self._begun.pop(bot.id, None)
         if self.background.pop(bot.id, None) is not None:
             made = begun if bot.held is None else (bot.held.family, bot.held.generation)
-            if made is not None:
+            if bot.held is not None and bot.held.purpose is Purpose.CLEAN:
+                self.cleaning.subtract(_states(bot))
+            elif made is not None:
                 self.warming[made].pop(bot.id, None)
         elif begun is not None:
             _count_down(self.busy, begun)
@@ -220,6 +235,7 @@ class Fleet:
 
     def begin(self, task: PendingTask, bot: Bot, aim: State | None) -> None:
         """The idle bot runs the task from now on. `aim` is the state that it uses then."""
+        self.version += 1
         self.queues.drop(task.id)
         self._leave_idle(bot)
         self.real[bot.id] = bot
@@ -230,6 +246,7 @@ class Fleet:
 
     def begin_warm_up(self, bot: Bot, spec: Spec) -> None:
         """The idle bot runs for the spec from now on."""
+        self.version += 1
         self._leave_idle(bot)
         self.background[bot.id] = bot
         self.warming[spec.family, spec.generation][bot.id] = bot

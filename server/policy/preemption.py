@@ -13,6 +13,8 @@ from server.policy.words import duration, named
 _RELUCTANCE = {Purpose.FORECAST: 0, Purpose.ANNOUNCED: 1, Purpose.ON_DEMAND: 2, Purpose.CLEAN: 3}
 """A bet goes first, what is owed goes last."""
 
+CLEAN_PATIENCE_S = 60.0
+"""A task waits for a clean-up that has less than this left, rather than have it all to do itself."""
 HALF_DONE = 0.5
 """A warm-up on demand whose task was served elsewhere goes on once this part of it is done."""
 
@@ -61,10 +63,13 @@ def preemptions(
 def _may_stop(held: Held | None, fleet: Fleet, pending: frozenset[str]) -> bool:
     if held is None or held.stop or held.for_task in pending:
         return False
-    if held.purpose is not Purpose.ON_DEMAND:
-        return True
     spec = fleet.spec_of.get((held.family, held.generation))
-    return spec is None or fleet.now_s - held.since_s < HALF_DONE * spec.run_s
+    ran_s = fleet.now_s - held.since_s
+    if spec is None or held.purpose not in (Purpose.ON_DEMAND, Purpose.CLEAN):
+        return True
+    if held.purpose is Purpose.CLEAN:
+        return not 0.0 <= spec.run_s - ran_s < CLEAN_PATIENCE_S
+    return ran_s < HALF_DONE * spec.run_s
 
 
 def _loss(bot: Bot, now_s: float) -> tuple[int, bool, float, str]:

@@ -21,6 +21,8 @@ class Stock:
 
     def __init__(self, fleet: Fleet, outlook: Outlook) -> None:
         self._fleet, self._outlook = fleet, outlook
+        self._version, self._at_s = -1, 0.0
+        self._worths: dict[tuple[State, bool], float] = {}
 
     def copies(self, state: State) -> int:
         """Fresh copies on idle bots."""
@@ -28,7 +30,8 @@ class Stock:
 
     def next_copy(self, state: State) -> int:
         """Which copy the next warmed bot would be, from 1."""
-        return self.copies(state) + len(self._fleet.warming.get(state, ())) + 1
+        made = len(self._fleet.warming.get(state, ())) + self._fleet.cleaning.get(state, 0)
+        return self.copies(state) + made + 1
 
     def is_asked_for(self, state: State) -> bool:
         """Whether pending tasks wish for all the copies that there are: the last ones to be given up."""
@@ -39,6 +42,17 @@ class Stock:
         return asked >= max(1, self.copies(state))
 
     def worth_s(self, state: State, *, stale: bool = False) -> float:
+        """What one copy of the state is worth as things stand."""
+        fleet = self._fleet
+        if self._version != fleet.version or self._at_s != fleet.now_s:
+            self._version, self._at_s = fleet.version, fleet.now_s
+            self._worths.clear()
+        found = self._worths.get((state, stale))
+        if found is None:
+            found = self._worths[state, stale] = self._work_out(state, stale)
+        return found
+
+    def _work_out(self, state: State, stale: bool) -> float:
         """What one copy of the state is worth; one that pending tasks ask for, a whole cold start.
 
         A stale copy of what a spec makes now is worth nothing. A former generation is worth what its stragglers miss,

@@ -10,12 +10,15 @@ from server.policy.model import Bot, Demand, Held, Phase, Purpose, Slot
 from server.policy.queues import State
 from server.policy.simulate import world as virtual
 from server.policy.simulate.options import Options
+from server.policy.simulate.parts import CLEAN
 from server.policy.simulate.world import World
 
 EPOCH_S = 1_000_000_000.0
 """Time 0 of a trace; a time of 0 means "never" in the server's values."""
 POOL = "replay"
 DIMENSIONS = (("pool", (POOL,)),)
+DIRT = "dirt"
+"""The slot that is dirty after a task, beside those that hold states."""
 ONLY = "current"
 """Generation of a family whose keys name none."""
 
@@ -100,10 +103,12 @@ class Mirror:
         held = None
         if run is not None:
             held = self._held(world, bot, run)
-            if run.task is None:
+            if held.purpose not in (Purpose.REAL, Purpose.CLEAN):
                 slots[held.slot] = Slot(
                     Phase.WARMING, held.family, held.generation, since_s=held.since_s, task_id=held.task_id
                 )
+        if bot.dirty:
+            slots[DIRT] = Slot(Phase.DIRTY)
         if self._options.slots == 1 and not slots:
             slots["cache"] = Slot(Phase.COLD)
         sleeps = self._options.sleeping_polls
@@ -121,6 +126,9 @@ class Mirror:
         )
 
     def _held(self, world: World, bot: virtual.Bot, run: virtual.Run) -> Held:
+        if run.purpose == CLEAN:
+            since_s, stop = EPOCH_S + run.began_s, "preempted" if run.wanted else ""
+            return Held(f"run{run.serial}", run.serial, Purpose.CLEAN, CLEAN, "", DIRT, since_s=since_s, stop=stop)
         family, generation = self._state(world, run.key)
         return Held(
             str(run.task.number) if run.task is not None else f"run{run.serial}",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from server.policy import growth
+from server.policy import growth, model
+from server.policy.announce import Arrival, Book, Entry
 from server.policy.bet_watch import BetWatch
 from server.policy.decision import Decision, decide
 from server.policy.fleet import Fleet
@@ -22,6 +23,7 @@ from server.policy.model import (
     PendingTask,
     PoolView,
     Preempt,
+    Purpose,
     Spec,
     Thresholds,
     Useless,
@@ -30,8 +32,10 @@ from server.policy.model import (
 )
 from server.policy.plan import claimable, plan
 from server.policy.simulate import world as virtual
-from server.policy.simulate.mirror import DIMENSIONS, EPOCH_S, ONLY, POOL, Demands, Mirror
+from server.policy.simulate.announced import Announcement
+from server.policy.simulate.mirror import DIMENSIONS, DIRT, EPOCH_S, ONLY, POOL, Demands, Mirror
 from server.policy.simulate.options import Options
+from server.policy.simulate.parts import CLEAN
 from server.policy.simulate.world import World
 from server.policy.turnover import Turnover
 from server.policy.utilization import hysteresis, utilization
@@ -59,6 +63,11 @@ class Pilotlight:
         self._bets = BetWatch()
         self._sampled_s = self._quiet_s = float("-inf")
         self._minds: Minds | None = None
+        self._book, self._said = Book(), list[Entry]()
+        self._told: tuple[model.Announcement, ...] | None = ()
+        self._lapse_s = float("inf")
+        if options.clean_s:
+            self._specs[CLEAN] = _cleaning(options)
         self.decisions = 0
 
     # ---- news
@@ -73,6 +82,8 @@ class Pilotlight:
         self._memories.came((family, generation))
         if self._minds is not None:
             self._minds.outlook.stirred((family, generation))
+        if self._book.arrive(Arrival(str(task.number), family, arrival.generation, at_s)) is not None:
+            self._told = None
         self._wait(task)
 
     def _wait(self, task: virtual.Task) -> None:
@@ -103,6 +114,32 @@ class Pilotlight:
         )
         if self._minds is not None:
             self._minds.fleet.put_spec(spec)
+
+    def announced(self, world: World, said: Announcement) -> None:
+        """An entry in the book, as if it had come by the API."""
+        family, at_s = said.family, EPOCH_S + said.at_s
+        entry = Entry(
+            f"a{len(self._said)}",
+            family,
+            said.generation,
+            1,
+            EPOCH_S + said.due_s,
+            EPOCH_S + said.until_s,
+            said.confidence,
+            said.source,
+            at_s,
+        )
+        self._said.append(entry)
+        self._book.add(entry)
+        self._told = None
+
+    def _announcements(self, now_s: float) -> tuple[model.Announcement, ...]:
+        """What is announced and has not come; made anew when something of it came, was said, or lapsed."""
+        if self._told is None or now_s >= self._lapse_s:
+            self._book.forget(now_s)
+            self._told = self._book.announcements(now_s, {})
+            self._lapse_s = min((one.until_s for one in self._told), default=float("inf"))
+        return self._told
 
     def ended(self, world: World, bot: virtual.Bot, run: virtual.Run) -> None:
         """Learns how long tasks of the family take."""
@@ -150,8 +187,10 @@ class Pilotlight:
                 if number not in self._tasks:  # its bot died
                     self._wait(task)
         minds = self._minds
-        view = minds.fleet.view
-        minds.fleet.advance(now_s, view if view.gate is self._gate else replace(view, gate=self._gate))
+        view, told = minds.fleet.view, self._announcements(now_s)
+        if view.gate is not self._gate or view.announcements is not told:
+            view = replace(view, gate=self._gate, announcements=told)
+        minds.fleet.advance(now_s, view)
         changed = [self._mirror.bot(world, world.bots[number]) for number in world.touched]
         world.touched.clear()
         self._turnover.see(changed)
@@ -196,6 +235,9 @@ class Pilotlight:
 
     def _hand_out(self, world: World, name: str, hand_out: HandOut) -> None:
         now_s = EPOCH_S + world.now_s
+        if hand_out.purpose is Purpose.CLEAN:
+            world.clean(world.bots[int(name)])
+            return
         key = self._mirror.keys[hand_out.family, hand_out.generation]
         self._mirror.nets[int(name)] = hand_out.value.net if hand_out.value is not None else 0.0
         world.warm(world.bots[int(name)], key, hand_out.purpose.value)
@@ -271,4 +313,10 @@ class Pilotlight:
             states_put_per_s=self._turnover.per_s,
             memory_weights=dict(self._memories.weights),
             bets=self._bets.ledger,
+            announcements=self._announcements(EPOCH_S + world.now_s),
         )
+
+
+def _cleaning(options: Options) -> Spec:
+    """The spec by which bots are cleaned."""
+    return Spec(CLEAN, "", 1, DIRT, DIMENSIONS, purpose=Purpose.CLEAN, run_s=options.clean_s)
