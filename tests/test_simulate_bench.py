@@ -35,8 +35,9 @@ def results(**changes):
     return Results(figures)
 
 
-def queues(own, off):
-    return {"ideal_off": [row(80, queue_p99_s=off)], "ideal_pilotlight": [row(60, queue_p99_s=own)]}
+def queues(own, off, affinity=0.0):
+    waits = {"ideal_off": [row(80, queue_p99_s=off)], "ideal_pilotlight": [row(60, queue_p99_s=own)]}
+    return {**waits, "ideal_affinity": [row(100, queue_p99_s=affinity)]}
 
 
 def hidden(own, bound):
@@ -91,7 +92,9 @@ def test_targets_of_gain_are_medians_means_and_shares_of_the_ceilings():
     [
         ("T1", "worst", queues(106, 100), True),
         ("T1", "worst", queues(107, 100), False),
-        ("T1", "affinity", {"ideal_off": [row(80, queue_p99_s=3)]}, False),
+        ("T1", "where that", queues(0, 9, affinity=7), False),
+        ("T1", "where that", queues(0, 8, affinity=7), True),
+        ("T1", "by choice", {"ideal_off": [row(80, queue_p99_s=30)]}, None),
         ("T2", "", {"ideal_pilotlight": [row(81.5)]}, True),
         ("T2", "", {"ideal_pilotlight": [row(82)]}, False),
         ("T5", "", {"seeds_pilotlight": [row(9), row(11), row(8)]}, False),

@@ -23,8 +23,8 @@ from server.policy.simulate.world import FORECAST, Bot, Run, Task, World
 AHEAD_S = 300.0
 AT_MOST_EVERY_S = 10.0
 AT_LEAST_EVERY_S = 60.0
-MOST_PER_ROUND = 2
-"""A batch that comes does not take all bots at once."""
+ROUND_SHARE, LEAST_ROUND = 0.03, 2
+"""So many of the bots, or the least, begin to warm up in a round: a batch that comes does not take all at once."""
 RESERVE_SHARE = 0.1
 SHORT_BY = 0.5
 """A task asks for a warm-up when so much of a copy is lacking for it."""
@@ -91,7 +91,7 @@ class Ceiling(Affinity):
         coming = world.upcoming(ready_s + AHEAD_S)
         soon = sum(1 for arrival in coming if arrival.submit_s <= ready_s)
         room = len(world.idle) - max(math.ceil(RESERVE_SHARE * self.options.bots), soon)
-        room = min(room, MOST_PER_ROUND)
+        room = min(room, max(LEAST_ROUND, int(ROUND_SHARE * self.options.bots)))
         wanted = Counter(arrival.key for arrival in coming)
         ranks: dict[str, int] = defaultdict(int)
         for arrival in coming:
