@@ -15,9 +15,9 @@ Tasks are served by priority, then by age. Within one priority:
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
-from heapq import merge
+from heapq import heapify, heappop, heappush, merge
 
 from server.policy.fleet import Copies, fulfilled
 from server.policy.minds import Minds
@@ -121,14 +121,24 @@ class Dispatcher:
     # ---- warm match
 
     def _match_warm(self, priority: int) -> None:
-        """As long as an idle bot is warm for a task of this priority, the oldest such task starts."""
-        ready = [kind for kind in self._fleet.queues.of(priority) if self._warm_bot(kind) is not None]
-        while ready:
-            kind = min(ready, key=lambda one: turn(one.tasks[0]))
-            bot = self._warm_bot(kind)
-            if bot is not None:
-                self._start_in_turn(kind.tasks[0], bot, priority)
-            ready = [one for one in ready if one.tasks and self._warm_bot(one) is not None]
+        """As long as an idle bot is warm for a task of this priority, the oldest such task starts.
+
+        Kinds for which no bot is warm are set aside for good: idle bots only become fewer.
+        """
+        kinds = self._fleet.queues.of(priority)
+        heap = [(turn(kind.tasks[0]), number) for number, kind in enumerate(kinds)]
+        heapify(heap)
+        aside: list[Kind] = []
+        while heap and self._fleet.idle:
+            number = heappop(heap)[1]
+            kind = kinds[number]
+            bot = self._warm_bot(kind) if kind.tasks else None
+            if bot is None:
+                aside.append(kind)
+                continue
+            self._start_in_turn(kind.tasks[0], bot, priority, aside)
+            if kind.tasks:
+                heappush(heap, (turn(kind.tasks[0]), number))
 
     def _warm_bot(self, kind: Kind) -> Bot | None:
         """The idle bot that fits and fulfils most wishes: fresh ones first, then who hears first and loses least."""
@@ -159,10 +169,14 @@ class Dispatcher:
 
         return min(bots, key=order, default=None)
 
-    def _start_in_turn(self, task: PendingTask, bot: Bot, priority: int) -> None:
-        """Starts the task on the bot that is warm for it, or the older task that has waited for too long."""
+    def _start_in_turn(self, task: PendingTask, bot: Bot, priority: int, aside: Sequence[Kind]) -> None:
+        """Starts the task on the bot that is warm for it, or the older task that has waited for too long.
+
+        Older ones are those of the kinds set aside.
+        """
         fleet, late = self._fleet, False
-        head = self._oldest_uncovered(priority, bot, task)
+        waited_s = max((fleet.now_s - kind.tasks[0].created_s for kind in aside if kind.tasks), default=0.0)
+        head = self._oldest_uncovered(priority, bot, task) if waited_s > OUT_OF_TURN_S else None
         if head is not None:
             late = fleet.now_s - head.created_s > 2.0 * self._cold_s(head) + OUT_OF_TURN_S
             if late and bot.out_of_turn >= self._most_out_of_turn(task):
