@@ -17,19 +17,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bench import made
 from server import simulation
 from server.policy import simulate
 from server.policy.simulate import replay, report, trace
 from server.policy.simulate.announced import Heralds, announcements
 from server.policy.simulate.options import REAL_FAILURES, REAL_HEAR_S, REAL_LIVES_S, Options
 
-IDEAL, ANNOUNCED, CLEAN, REAL, SEEDS = "ideal", "announced", "clean", "real", "seeds"
+IDEAL, ANNOUNCED, CLEAN, REAL, SEEDS, COST = "ideal", "announced", "clean", "real", "seeds", "cost"
 POLICIES = {
     IDEAL: ("none", "affinity", "off", "ewma", "histogram", "ceiling", "pilotlight"),
     ANNOUNCED: ("pilotlight",),
     CLEAN: ("off", replay.CLEAN_AT_ONCE, "pilotlight"),
     REAL: ("affinity", "off", "pilotlight"),
     SEEDS: ("pilotlight",),
+    COST: ("affinity", "off", "pilotlight"),
 }
 """Variant → the policies that are compared in it."""
 MAIN = (1, 0.6)
@@ -75,7 +77,7 @@ def units(cells: Iterable[Cell], variants: Iterable[str]) -> list[Unit]:
     found = [
         Unit(cell, variant, policy)
         for variant in variants
-        for cell in cells
+        for cell in ([Cell(made.NAME, 60.0)] if variant == COST else cells)
         if variant != SEEDS or ((cell.trace, cell.cold_s) == SEEDS_OF and cell.utilization == MAIN[1])
         for policy in POLICIES[variant]
     ]
@@ -97,14 +99,15 @@ def options_of(unit: Unit, bots: int) -> Options:
 
 @lru_cache(maxsize=2)
 def _arrivals(file: Path) -> list[trace.Arrival]:
-    return simulation.load(file)
+    return made.made_week() if file.name == f"{made.NAME}.csv.gz" else simulation.load(file)
 
 
 def run(unit: Unit, folder: Path, out: Path, replicas: int, bots: int | None) -> str:
     """Replays what is missing of a unit, replica by replica; what was done, for people."""
     file = unit.file(out)
     known = read(file) or {"code": code_of(unit.policy), "replicas": []}
-    wanted = MANY_SEEDS if unit.variant == SEEDS else replicas
+    wanted = {SEEDS: MANY_SEEDS, COST: 1}.get(unit.variant, replicas)
+    bots = made.BOTS if unit.variant == COST else bots
     missing = range(len(known["replicas"]), wanted)
     if not missing:
         return ""

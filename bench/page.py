@@ -28,7 +28,7 @@ BEGIN, END = "<!-- bench/policy begins -->", "<!-- bench/policy ends -->"
 LOSES = 0.005
 COLUMNS = (
     "trace / cold s", "bots", "affinity", "off", "ours", "announced", "ceiling", "gain", "of ceiling's",
-    "p99 queue off → ours", "used", "spent per saved", "real: kept", "clean-ups hidden: ours / bound",
+    "p99 queue off → ours", "used", "spent per saved", "clean-ups hidden: ours / bound",
 )  # fmt: skip
 OTHERS = ("none", BASE, "ewma", "histogram", OFF, OWN, BEST)
 
@@ -63,6 +63,8 @@ def _lines(results: Results, notes: list[str]) -> Iterator[str]:
         yield from _group(results, group)
     yield ""
     yield from _policies(results)
+    yield ""
+    yield from _realistic(results)
     yield ""
     yield "Where it loses, against `off` or affinity, by more than half a percent of the mean:"
     yield ""
@@ -105,7 +107,6 @@ def _row(results: Results, cell: Cell) -> tuple[str, ...]:
         " → ".join(_three(value) for value in queues),
         _share(used_share(results, cell)),
         _three(cell_thrift(results, cell)),
-        _share(kept_in_reality(results, cell) if not math.isnan(results.of(cell, REAL, OWN)) else None),
         " / ".join(_share(value) for value in hidden),
     )
 
@@ -119,6 +120,20 @@ def _policies(results: Results) -> Iterator[str]:
         means = [_three(results.of(cell, IDEAL, name)) for name in OTHERS]
         rows.append((f"{cell.trace} {cell.cold_s:g}", *means))
     yield from _table(("trace / cold s", *OTHERS), rows)
+
+
+def _realistic(results: Results) -> Iterator[str]:
+    """The ideal world beside the one with delays and failures."""
+    yield "Ideal → with delays and failures (mean overhead in seconds), and how much of our gain over affinity is left:"
+    yield ""
+    rows = []
+    for cell in results.cells((REAL, BASE), (IDEAL, BASE)):
+        pairs = [[results.of(cell, variant, name) for variant in (IDEAL, REAL)] for name in (BASE, OFF, OWN)]
+        means = [" → ".join(map(_three, pair)) for pair in pairs]
+        has_own = cell in results.cells((REAL, OWN), (IDEAL, OWN))
+        kept = _share(kept_in_reality(results, cell) if has_own else None)
+        rows.append((f"{cell.trace} {cell.cold_s:g}", f"{cell.utilization:.0%}", str(cell.slots), *means, kept))
+    yield from _table(("trace / cold s", "busy hour", "states", "affinity", "off", "ours", "kept"), rows)
 
 
 def _losses(results: Results) -> Iterator[str]:

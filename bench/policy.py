@@ -5,7 +5,8 @@
     python -m bench.policy TRACES --out RESULTS --only-write docs/policy.md
 
 Variants: ideal (everybody hears at once, nothing fails), announced (half of the tasks 600 s ahead, 10 % false), clean
-(60 s after each task), real (delays, failures, deaths), seeds (20 paths of the fleet that may collapse).
+(60 s after each task), real (delays, failures, deaths), seeds (20 paths of the fleet that may collapse), cost (a
+made-up week of 200,000 tasks on 500 bots).
 """
 
 from __future__ import annotations

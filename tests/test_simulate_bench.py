@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from bench import cells, page, policy
+from bench import cells, made, page, policy
 from bench.cells import ANNOUNCED, CLEAN, IDEAL, REAL, SEEDS, Cell, Unit
 from bench.targets import Results, cell_thrift, gain, ratio, share_of_gain, thrift, verdicts
 from tests.simulate_world import poisson
@@ -126,10 +126,12 @@ def test_the_worst_is_named_with_its_cell():
 
 
 def test_the_page_has_targets_tables_and_losses():
-    made = page.page(results(ideal_pilotlight=[row(90.0)], announced_pilotlight=[row(45.0)]), ["a note"])
+    real = {"real_affinity": [row(110.0)], "real_off": [row(90.0)], "real_pilotlight": [row(104.0)]}
+    made = page.page(results(ideal_pilotlight=[row(90.0)], announced_pilotlight=[row(45.0)], **real), ["a note"])
     assert made.startswith("a note\n")
     assert "| T2 | no mean > 2 % above off | 12.5 % (syn_checkout 60, 60%) | **no** |" in made
     assert "| syn_checkout 60 | 9 | 100 | 80.0 | 90.0 | 45.0 | 50.0 | 10% | 20% |" in made
+    assert "| syn_checkout 60 | 60% | 1 | 100 → 110 | 80.0 → 90.0 | 90.0 → 104 | 55% |" in made
     assert "- syn_checkout 60 at 60%: 90.0 s, off 80.0 s (+12.5%)" in made
     assert "nan" not in made
 
@@ -151,6 +153,15 @@ def test_the_designs_own_configurations_come_first_and_the_policy_after_the_base
     assert [unit.policy for unit in found[:10]][-2:] == ["pilotlight"] * 2
     only = cells.units([B, Cell("faas_genai", 600.0), Cell("faas_genai", 60.0)], [SEEDS])
     assert [unit.cell for unit in only] == [Cell("faas_genai", 600.0)]
+
+
+def test_the_week_that_costs_is_the_same_each_time_and_has_moving_generations():
+    tasks = made.made_week(2000)
+    assert tasks == made.made_week(2000)
+    assert len(tasks) == 2000
+    assert max(task.submit_s for task in tasks) < 7 * 86_400.0
+    assert len({task.generation for task in tasks if task.family == "f0"}) == 14
+    assert [unit.cell.trace for unit in cells.units([A, B], [cells.COST])] == [made.NAME] * 3
 
 
 def test_each_variant_has_its_world():
