@@ -42,6 +42,9 @@ SEEDS_OF = ("faas_genai", 600.0)
 """The trace and cold cost on which a fleet may collapse, and that so is replayed with many seeds."""
 MANY_SEEDS = 20
 SEED, JITTER_S = 1, 60.0
+DRAWING = {"chart", "figure", "svg", "watch"}
+ONLY_OURS = {"pilotlight", "mirror"}
+"""Modules of the simulator that decide nothing, and that decide what the server's policy does alone."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -170,9 +173,11 @@ def stored(found: Iterable[Unit], out: Path) -> Iterator[tuple[Unit, dict[str, A
 def code_of(policy: str) -> str:
     """A digest of the code that decides what figures come out, so that one sees which were measured with another."""
     own = Path(simulate.__file__).parent
-    files = set(own.parent.rglob("*.py")) if policy == "pilotlight" else set(own.glob("*.py")) - {own / "pilotlight.py"}
-    drawing = {own / f"{name}.py" for name in ("chart", "figure", "svg", "watch")}
+    if policy == "pilotlight":
+        files, left_out = own.parent.rglob("*.py"), DRAWING
+    else:
+        files, left_out = own.glob("*.py"), {*DRAWING, *ONLY_OURS}
     digest = hashlib.sha256()
-    for file in sorted(files - drawing):
+    for file in sorted(file for file in files if file.stem not in left_out):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
