@@ -58,17 +58,9 @@ class Appraiser:
         self._dull[spec.family] = self._stamp(spec)
 
     def _stamp(self, spec: Spec) -> tuple[object, ...]:
-        view, state = self._fleet.view, (spec.family, spec.generation)
-        known = view.demand.get(spec.family)
-        return (
-            spec.generation,
-            spec.revision,
-            known.arrivals if known is not None else 0.0,
-            self._stock.next_copy(state),
-            self._fleet.busy_with(state),
-            self._outlook.turns,
-            view.announcements,
-        )
+        state, outlook = (spec.family, spec.generation), self._outlook
+        copies, busy = self._stock.next_copy(state), self._fleet.busy_with(state)
+        return spec.revision, spec.generation, copies, busy, outlook.stirs.get(spec.family, 0), outlook.turns
 
     def net(self, spec: Spec, displaced_s: float = 0.0) -> float:
         """The net value as a share of the cold cost: what is compared with the pool's threshold."""

@@ -49,10 +49,8 @@ class Background:
         for check in (levels.switch_check(), levels.utilization_check(), levels.view_check(), levels.ledger_check()):
             if not check.passed:
                 return
-        ready = [bot for bot in self._fleet.idle.values() if self._is_ready(bot)]
-        if not ready:
+        if not self._fleet.idle or not levels.may_bet:
             return
-        self._victims = Victims(self._fleet, self._stock, self._looks, ready)
         if self._view.announcements:
             self._keep_promises()
         self._place_bets()
@@ -189,7 +187,9 @@ class Background:
 
     def _best_bot(self, spec: Spec) -> Bot | None:
         """The ready bot that loses least; on a par one that has a former generation of the same family there."""
-        assert self._victims is not None
+        if self._victims is None:
+            ready = [bot for bot in self._fleet.idle.values() if self._is_ready(bot)]
+            self._victims = Victims(self._fleet, self._stock, self._looks, ready)
         best = self._victims.cheapest(spec.dimensions, spec.slot, spec)
         former = self._former_holder(spec)
         if former is None or best is None:

@@ -258,10 +258,10 @@ class Dispatcher:
     def _first_in_turn(self, priority: int) -> list[PendingTask]:
         """As many tasks as could be served, of each kind: in a long queue the rest cannot."""
         fleet = self._fleet
-        most = len(fleet.idle) + len(fleet.background)
+        most = len(fleet.background) + (len(fleet.idle) + MOST_HELD if fleet.idle else 0)
         if not most:
             return []
-        first = [kind.tasks[: most + MOST_HELD] for kind in fleet.queues.of(priority)]
+        first = [kind.tasks[:most] for kind in fleet.queues.of(priority)]
         return list(merge(*first, key=turn))
 
     def _start_cold(self, task: PendingTask, bot: Bot | None) -> bool:

@@ -59,6 +59,12 @@ class Levels:
                 self._pending.update(dict.fromkeys(fleet.fits.groups(requirement), number))
         return waiting
 
+    @property
+    def may_bet(self) -> bool:
+        """Whether there is an idle bot that no pending task fits, as far as groups tell."""
+        pending = self._pending
+        return not pending or any(number and not pending[group] for group, number in self.fleet.idle_in.items())
+
     def pending_for(self, bot: Bot) -> int:
         """How many pending tasks fit the bot."""
         if not self._pending and not self._pending_by_id:

@@ -67,6 +67,8 @@ class Outlook:
         self._announced: dict[str, list[Announcement]] = {}
         self.turns = 0
         """How often everything changed at once."""
+        self.stirs: dict[str, int] = {}
+        """How often what is known of a family changed."""
 
     @property
     def _view(self) -> PoolView:
@@ -79,6 +81,7 @@ class Outlook:
         for generation in {state[1], "", spec.generation if spec is not None else ""}:
             self._rates.pop((family, generation), None)
         self._costs.pop(family, None)
+        self.stirs[family] = self.stirs.get(family, 0) + 1
 
     def turned(self) -> None:
         """The weights of the memories or the residence changed: nothing that was worked out holds."""

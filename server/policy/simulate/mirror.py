@@ -60,11 +60,13 @@ class Demands:
         self.states: _Lazily[State] = _Lazily()
 
     def add(self, family: str, generation: str, at_s: float, late: bool) -> None:
-        """A task came, late if its generation had a successor already."""
+        """A task came, late if its generation had a successor already; "" is one that names none."""
         self.families.change(family, lambda sums: sums.add(at_s, late=late))
-        self.states.change((family, generation), lambda sums: sums.add(at_s, late=late))
-        if (family, "") not in self.states:
-            self.states.change((family, ""), lambda sums: sums)
+        if generation:
+            self.states.change((family, generation), lambda sums: sums.add(at_s, late=late))
+        if not generation or (family, "") not in self.states:
+            sums = DemandSums.watching(EPOCH_S) if generation else self.families.sums[family]
+            self.states.change((family, ""), lambda _: sums)
 
     def ran(self, family: str, duration_s: float) -> None:
         """A task of the family ended."""

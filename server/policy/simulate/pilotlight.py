@@ -78,7 +78,7 @@ class Pilotlight:
         family, generation = arrival.family, arrival.generation or ONLY
         if (family, generation) not in self._mirror.keys:
             self._register(family, generation, task.key, at_s)
-        self._demands.add(family, generation, at_s, self._specs[family].generation != generation)
+        self._demands.add(family, arrival.generation, at_s, self._specs[family].generation != generation)
         self._memories.came((family, generation))
         if self._minds is not None:
             self._minds.outlook.stirred((family, generation))
@@ -88,7 +88,7 @@ class Pilotlight:
 
     def _wait(self, task: virtual.Task) -> None:
         arrival = task.arrival
-        wish, at_s = Wish(arrival.family, arrival.generation or ONLY), EPOCH_S + task.submit_s
+        wish, at_s = Wish(arrival.family, arrival.generation), EPOCH_S + task.submit_s
         made = PendingTask(str(task.number), arrival.priority, at_s, DIMENSIONS, (wish,))
         self._tasks[task.number] = made
         if self._minds is not None:
@@ -146,6 +146,8 @@ class Pilotlight:
         if run.task is not None:
             arrival = run.task.arrival
             self._demands.ran(arrival.family, arrival.duration_s)
+            if self._minds is not None:
+                self._minds.outlook.stirred((arrival.family, arrival.generation or ONLY))
 
     def sleep_of(self, bot: virtual.Bot) -> float:
         """How long the plan lets the bot sleep."""
