@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from server import errors, spec_body
@@ -42,6 +42,8 @@ class LoadedSpec:
     body: SpecBody
     policy: PolicySpec
     properties: Properties
+    former: LoadedSpec | None = None
+    """The generation before, in its last revision: it may still be made for a straggler that waits."""
 
     @property
     def policy_pool(self) -> str:
@@ -95,6 +97,34 @@ def loaded(head: Spec, revision: SpecRevision | None) -> LoadedSpec:
         policy=to_policy(head, body),
         properties=properties,
     )
+
+
+def former_revision(head: Spec) -> tuple[str, int] | None:
+    """The generation before the current one, and its last revision; None when there is none."""
+    ordered = sorted(head.generations, key=lambda entry: entry["sequence"])
+    sequence = _sequence(head, head.generation)
+    before = [entry for entry in ordered if entry["sequence"] < sequence]
+    own = next((entry for entry in ordered if entry["sequence"] == sequence), None)
+    if not before or own is None or before[-1]["generation"] == head.generation:
+        return None
+    return before[-1]["generation"], own["revision"] - 1
+
+
+def with_former(spec: LoadedSpec, head: Spec, generation: str, revision: SpecRevision | None) -> LoadedSpec:
+    """The spec beside the generation before it; alone where that cannot be made any more."""
+    if revision is None:
+        return spec
+    try:
+        body, properties = spec_body.stored(revision.body)
+    except errors.FieldErrors:
+        return spec
+    if body.generation != generation:
+        return spec
+    policy = replace(to_policy(head, body), revision=revision.revision)
+    former = replace(
+        spec, generation=generation, revision=revision.revision, body=body, policy=policy, properties=properties
+    )
+    return replace(spec, former=former)
 
 
 def to_policy(head: Spec, body: SpecBody) -> PolicySpec:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from server.policy.bet_ledger import BetLedger
 from server.policy.bet_watch import BetWatch
+from server.policy.fleet import newest_specs
 from server.policy.memories import Memories
 from server.policy.minds import Minds
 from server.policy.model import PoolView
@@ -57,7 +58,7 @@ class PoolHabits:
             if generation:
                 seen[family, generation] = demand.arrivals
                 unnamed[family] = unnamed.get(family, 0.0) - demand.arrivals
-        current = {spec.family: spec.generation for spec in view.specs}
+        current = {family: spec.generation for family, spec in newest_specs(view.specs).items()}
         for family, arrivals in unnamed.items():
             state = family, current.get(family, "")
             seen[state] = seen.get(state, 0.0) + max(0.0, arrivals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -98,7 +99,7 @@ class PoolPlanner:
             view_age_s=view.age_s(),
             bots=tuple(with_presence(bot, view.presence(bot), now_s) for bot in view.recorded_bots(pool)),
             pending=tuple(entry.policy for entry in view.pending(pool)),
-            specs=tuple(spec.policy for spec in view.specs().values() if spec.policy_pool == pool),
+            specs=tuple(self._specs(pool)),
             demand=demand,
             generation_demand=generation_demand,
             thresholds=service.config.thresholds(pool),
@@ -124,6 +125,14 @@ class PoolPlanner:
             growing.add(self._view.tasks_in_system(pool))
             self._sampled_s[pool] = now_s
         return growing
+
+    def _specs(self, pool: str) -> Iterator[model.Spec]:
+        """The pool's specs, and of each the generation before: it is made for stragglers that wait, never as a bet."""
+        for spec in self._view.specs().values():
+            if spec.policy_pool == pool:
+                yield spec.policy
+                if spec.former is not None:
+                    yield spec.former.policy
 
     def _families(self, pool: str) -> list[str]:
         return [family for family, spec in self._view.specs().items() if spec.policy_pool == pool]

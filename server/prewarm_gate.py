@@ -138,22 +138,33 @@ def claim_background(
     """
     from server import task_scheduler  # its transitions use this module's entries
 
-    spec = service.view.specs().get(hand_out.family)
-    if spec is None or spec.policy.revision != hand_out.revision:
+    current = service.view.specs().get(hand_out.family)
+    spec = _revision_of(current, hand_out)
+    if current is None or spec is None:
         raise GateRefused(model.Refused(model.Gate.NO_SPEC, f"{hand_out.family} has a newer revision."))
     if standing is None and hand_out.purpose in gates.BETS:
         raise GateRefused(NOT_SEEN)
     thresholds, found = service.config.thresholds(pool), standing or service.view.standing(pool)
     share = service.config.pool(pool).holdout_share
     asked = gate_recheck.Asked(token.bot, pool, spec.policy, hand_out, plan, thresholds, found, share)
-    delivery = task_scheduler.run(service, lambda touched: _claim(service, touched, token, spec, asked))
+    delivery = task_scheduler.run(
+        service, lambda touched: _claim(service, touched, token, spec, asked, current.revision)
+    )
     if delivery is None:
         raise GateRefused(COVERED)
     return delivery
 
 
-def _claim(service: Service, touched: Touched, token: Token, spec: LoadedSpec, asked: Asked) -> Delivery | None:
-    """Within the transaction; None when a run of before serves instead."""
+def _revision_of(current: LoadedSpec | None, hand_out: HandOut) -> LoadedSpec | None:
+    """The revision that the hand-out names: the current one, or for a straggler the last of the generation before."""
+    known = [current, current.former if hand_out.purpose is model.Purpose.ON_DEMAND else None] if current else []
+    return next((spec for spec in known if spec is not None and spec.policy.revision == hand_out.revision), None)
+
+
+def _claim(
+    service: Service, touched: Touched, token: Token, spec: LoadedSpec, asked: Asked, revision: int
+) -> Delivery | None:
+    """Within the transaction; None when a run of before serves instead. `revision` is the spec's current one."""
     from server import switch, task_scheduler
 
     hand_out = asked.hand_out
@@ -162,7 +173,7 @@ def _claim(service: Service, touched: Touched, token: Token, spec: LoadedSpec, a
     bot, gate, head, *waiting = get_multi(keys)
     now_s = service.clock.now_s()
     touched.bot = task_scheduler.usable_bot(bot, token, now_s)
-    if head is None or head.state != "active" or head.revision != hand_out.revision:
+    if head is None or head.state != "active" or head.revision != revision:
         raise GateRefused(model.Refused(model.Gate.NO_SPEC, f"{hand_out.family} was changed, paused or retired."))
     touched.gate = gate = gate or switch.new_gate(asked.pool)
     if refused := gate_recheck.refusal(gate, asked, now_s):

@@ -13,7 +13,17 @@ import structlog
 
 from server import audit, errors, latest, spec_body, swatches
 from server.access import ALL_POOLS, Permission
-from server.loaded_spec import ACTIVE, PAUSED, RETIRED, LoadedSpec, loaded, to_policy, wishes_of
+from server.loaded_spec import (
+    ACTIVE,
+    PAUSED,
+    RETIRED,
+    LoadedSpec,
+    former_revision,
+    loaded,
+    to_policy,
+    wishes_of,
+    with_former,
+)
 from server.records import get_multi, put_multi
 from server.records.pool import PoolGate
 from server.records.spec import Spec, SpecRevision, revision_key
@@ -64,7 +74,7 @@ class SavedSpec:
 
 
 def load_all(service: Service) -> dict[str, LoadedSpec]:
-    """Every family by name, retired ones too: one query and a look-up each.
+    """Every family by name, retired ones too: one query and two look-ups each, the second for the generation before.
 
     Whoever reads Latest.spec_changes *before* this gets specs that are at least as new. A spec that this version cannot
     read is left out, and the log says so.
@@ -72,10 +82,17 @@ def load_all(service: Service) -> dict[str, LoadedSpec]:
     with service.store.context():
         heads = Spec.query().fetch()
         found = get_multi([revision_key(head.key.id(), head.revision) for head in heads])
+        before = {head.key.id(): last for head in heads if (last := former_revision(head))}
+        formers = dict(
+            zip(before, get_multi([revision_key(name, last[1]) for name, last in before.items()]), strict=True)
+        )
     specs = {}
     for head, revision in zip(heads, found, strict=True):
+        family = head.key.id()
         try:
-            specs[str(head.key.id())] = loaded(head, revision)
+            specs[family] = loaded(head, revision)
+            if family in before:
+                specs[family] = with_former(specs[family], head, before[family][0], formers[family])
         except errors.PilotlightError as error:
             log.error("spec_not_readable", family=head.key.id(), reason=error.text)
     return specs

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from server import fleet_report
+from server import fleet_report, prewarm_spec
 from server.policy.model import Purpose
-from tests.life_world import LOCAL_USER, LifeWorld, Machine, end, start
+from tests.life_world import LOCAL_USER, LifeWorld, Machine, end, spec_body, start
 
 WANTS = {"tags": ["warm:src"]}
 
@@ -81,3 +81,26 @@ def test_starts_out_of_turn_are_counted_with_the_bot_until_its_next_cold_start(w
     end(world.p1, run)
     world.fresh()
     assert one.takes(old)
+
+
+def test_a_straggler_has_a_bot_warmed_for_the_generation_before(world: LifeWorld) -> None:
+    """Nobody bets on r1 any more, yet where it is in use a task that asks for it is warmed for."""
+    wants = {"tags": ["warm:src@r1"]}
+    one = idle(world, 1)
+    first = one.takes(world.new_task(**wants))
+    start(world.p1, first)
+    body = spec_body("src", generation="r2", cold_cost_s=60, run_s=60, expected_per_h=0)
+    prewarm_spec.edit(world.p1, LOCAL_USER, "src", body, 1)
+    world.fresh()
+    two, _ = idle(world, 2), idle(world, 3)
+    waits = world.new_task(**wants)
+    warms = two.poll().delivery
+    assert warms is not None and warms.purpose == Purpose.ON_DEMAND.value
+    run = world.result(warms.task_id)
+    assert (run.generation, run.spec_revision) == ("r1", 1)
+    start(world.p1, two.runs[-1])
+    world.clock.advance(30)
+    end(world.p1, two.runs[-1])
+    world.fresh()
+    two.takes(waits)
+    assert world.result(waits).warm_at_start["src"]["warm"]

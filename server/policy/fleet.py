@@ -124,11 +124,12 @@ class Fleet:
                 self.put_bot(replace(self.by_id[name]))
 
     def put_spec(self, spec: Spec) -> None:
-        """Another revision or generation of a spec in place of the one before, or a new one."""
+        """Another revision or generation of a spec, or a new one; the generation before it stays known."""
         self.version += 1
         known = self.specs.get(spec.family)
-        if known is not None:
-            self.spec_of.pop((known.family, known.generation), None)
+        kept = {spec.generation, known.generation if known is not None else ""}
+        for state in [one for one in self.spec_of if one[0] == spec.family and one[1] not in kept]:
+            del self.spec_of[state]
         self.spec_of[spec.family, spec.generation] = spec
         self.specs = newest_specs([*self.specs.values(), spec])
         self._know(spec.dimensions)
