@@ -15,6 +15,7 @@ Tasks are served by priority, then by age. Within one priority:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush, merge
@@ -83,6 +84,7 @@ class Dispatcher:
         self._fleet, self._outlook, self._stock, self._looks = minds.fleet, minds.outlook, minds.stock, minds.looks
         self._on_demand = OnDemand(minds.fleet, minds.outlook)
         self._victims: Victims | None = None
+        self._warm_ups: dict[State, list[Bot]] = {}
         self.result = Dispatch()
 
     def run(self) -> Dispatch:
@@ -208,15 +210,22 @@ class Dispatcher:
         return None
 
     def _cover_of(self, task: PendingTask, used: Set[str]) -> str:
-        """A bot that is being warmed for what the task aims at and that no other counts on; "" when there is none."""
+        """The bot that is being warmed for what the task aims at, for longest, and that no other counts on; else ""."""
         aim = self._fleet.aim(task.wishes)
         if aim is None:
             return ""
         state, fits = self._state_of(aim), self._fleet.fits
-        for name, bot in self._fleet.warming.get(state, {}).items():
-            if name not in used and fits.fits(task.dimensions, name) and self._is_in_time(bot, state):
-                return name
+        for bot in self._warm_ups_of(state):
+            if bot.id not in used and fits.fits(task.dimensions, bot.id) and self._is_in_time(bot, state):
+                return bot.id
         return ""
+
+    def _warm_ups_of(self, state: State) -> list[Bot]:
+        """Who is being warmed for the state, the one that began first at the front."""
+        found = self._warm_ups.get(state)
+        if found is None:
+            found = self._warm_ups[state] = sorted(self._fleet.warming.get(state, {}).values(), key=_began)
+        return found
 
     def _is_in_time(self, bot: Bot, state: State) -> bool:
         """Whether the warm-up is expected to end before a cold start would: nobody waits longer for background work.
@@ -337,5 +346,10 @@ class Dispatcher:
         text = f"{bot.id} is warmed for {task.id}, which takes the first bot that is warm for {state}."
         hand_out = HandOut(spec.family, spec.generation, spec.revision, Purpose.ON_DEMAND, None, task.id, text)
         self.result.hand_outs[bot.id] = hand_out
+        self._warm_ups_of((spec.family, spec.generation)).append(bot)
         self._fleet.begin_warm_up(bot, spec)
         self._wait_for(task, bot)
+
+
+def _began(bot: Bot) -> tuple[float, str]:
+    return bot.held.since_s if bot.held is not None else math.inf, bot.id

@@ -106,6 +106,8 @@ class Fleet:
         self._begun: dict[str, State] = {}
         """Bots that a decision gave something, with the state that they use or make: until they are put in anew."""
         self._expiries: list[tuple[float, str]] = []
+        self._quiet: list[tuple[float, str]] = []
+        """When bots that are kept quiet are idle."""
         requirements = {task.dimensions for task in view.pending} | {spec.dimensions for spec in view.specs}
         self.fits = Fits(view.bots, requirements)
         for bot in view.bots:
@@ -122,6 +124,8 @@ class Fleet:
             name = heapq.heappop(self._expiries)[1]
             if name in self.idle:
                 self.put_bot(replace(self.by_id[name]))
+        while self._quiet and self._quiet[0][0] <= now_s:
+            self.put_bot(self.by_id[heapq.heappop(self._quiet)[1]])
 
     def put_spec(self, spec: Spec) -> None:
         """Another revision or generation of a spec, or a new one; the generation before it stays known."""
@@ -174,6 +178,8 @@ class Fleet:
         if held is None:
             if bot.quiet_until_s <= self.now_s:
                 self._put_idle(bot, group)
+            else:
+                heapq.heappush(self._quiet, (bot.quiet_until_s, bot.id))
         elif held.purpose is Purpose.REAL:
             self.real[bot.id] = bot
             self.real_in[group] += 1
@@ -291,14 +297,21 @@ class Fleet:
         return wishes[0] if wishes else None
 
     def holders(self, wish: Wish) -> list[tuple[State, Copies]]:
-        """Who is idle and holds what serves the wish: fresh copies first."""
+        """Who is idle and holds what serves the wish: fresh copies first, of former generations before the current."""
         family, generation = wish.family, wish.generation
         known = self.generations.get(family)
         if not known or (generation and generation not in known):
             return []
-        states = [(family, generation)] if generation else [(family, one) for one in known]
+        states = [(family, generation)] if generation else [(family, one) for one in self._former_first(family)]
         found = [(state, self.fresh[state]) for state in states] + [(state, self.stale[state]) for state in states]
         return [(state, copies) for state, copies in found if copies]
+
+    def _former_first(self, family: str) -> list[str]:
+        """The generations that idle bots hold; the current one last, since there are tasks that take no other."""
+        held, spec = self.generations[family], self.specs.get(family)
+        if len(held) < 2:
+            return list(held)
+        return sorted(held, key=lambda one: (spec is not None and one == spec.generation, one))
 
     def fitting(self, requirement: Requirement, bots: Iterable[Bot]) -> list[Bot]:
         """Those of the bots that satisfy the requirement (one that the index has)."""
