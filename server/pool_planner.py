@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server import ledger
+from server.plan_recorder import PlanRecorder
 from server.policy import growth, model
 from server.policy.fleet import Fleet, why_unusable
 from server.policy.minds import Minds
@@ -36,6 +37,7 @@ class PoolPlanner:
         self._sampled_s: dict[str, float] = {}
         self._growth: dict[str, growth.Growing] = {}
         self._habits: dict[str, PoolHabits] = {}
+        self._recorder = PlanRecorder(service.settings.record_plans, service.process_id)
 
     def plan(self, pool: str, *, wait: bool = False) -> model.PoolPlan:
         """The pool's plan; made anew when something changed and the last one's cost allows.
@@ -60,10 +62,12 @@ class PoolPlanner:
                 habits = self._habits[pool] = PoolHabits(pages.bets(pool))
             habits.learn(minds)
             pages.keep_bets(pool, habits.bets)
+            seen = minds.fleet.view
             plan = plan_of(minds)
             self._plans[pool] = plan
             self._planned[pool] = (clock.monotonic_s(), clock.monotonic_s() - began_s)
             self._view.keep_hysteresis(pool, plan)
+            self._recorder.keep(seen, plan)
             return plan
         finally:
             self._planning.release()

@@ -39,6 +39,8 @@ class Settings(BaseModel):
     config_file: str = ""
     """YAML imported as the first config revision when the store has none."""
     free_disk_floor_bytes: int = Field(500_000_000, ge=0, description="below it no new task is taken")
+    record_plans: str = ""
+    """Folder in which each process writes down what its plans saw and decided; empty: nowhere."""
     held_polls: int = Field(-1, description="most polls held at once; -1 means threads minus 32, at least a quarter")
 
     def most_held_polls(self) -> int:
