@@ -7,6 +7,7 @@ import json
 import pytest
 
 from server import errors, sweeps, task_output
+from server.policy.model import Hold
 from server.records.pool import PoolGate
 from tests.ui_world import SPEC, Pages, text
 
@@ -349,6 +350,14 @@ def test_a_pool_tells_why_nothing_warms_with_numbers_and_some_decisions_whole(pa
     assert "Some decisions" in said and "b1" in said and "Gates and terms" in said
     assert "Refused: " in said and "Would change it:" in said
     assert "no pool nowhere" in text(pages.get("/pools/nowhere", status=404)).lower()
+
+
+def test_a_pool_shows_decisions_that_have_neither_gates_nor_terms(pages):
+    pages.bot()
+    pages.service.decisions.held_back("local", "b1", Hold("t1", "", pages.clock.now_s() + 9, "It waits for a busy bot."))
+    pages.service.decisions.stopped("local", "b1", "preempted", "t2", "b1 stops warming src.")
+    said = text(pages.get("/pools/local"))
+    assert "It waits for a busy bot." in said and "b1 stops warming src." in said
 
 
 def test_a_pool_that_went_to_shadow_mode_says_so_and_can_be_started_again(pages):
