@@ -354,7 +354,8 @@ def test_a_pool_tells_why_nothing_warms_with_numbers_and_some_decisions_whole(pa
 
 def test_a_pool_shows_decisions_that_have_neither_gates_nor_terms(pages):
     pages.bot()
-    pages.service.decisions.held_back("local", "b1", Hold("t1", "", pages.clock.now_s() + 9, "It waits for a busy bot."))
+    hold = Hold("t1", "", pages.clock.now_s() + 9, "It waits for a busy bot.")
+    pages.service.decisions.held_back("local", "b1", hold)
     pages.service.decisions.stopped("local", "b1", "preempted", "t2", "b1 stops warming src.")
     said = text(pages.get("/pools/local"))
     assert "It waits for a busy bot." in said and "b1 stops warming src." in said
