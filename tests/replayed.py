@@ -75,6 +75,7 @@ class KeptFleet:
         self.made = 0
         self._fleet: Fleet | None = None
         self._seen: PoolView | None = None
+        self._asked: set[str] = set()
 
     def at(self, view: PoolView) -> Fleet:
         """The fleet as the view has it."""
@@ -85,10 +86,8 @@ class KeptFleet:
             self._fleet = Fleet(view)
             return self._fleet
         fleet.advance(view.now_s, view)
-        known = {spec.family: spec for spec in seen.specs}
-        for spec in view.specs:
-            if known.get(spec.family) != spec:
-                fleet.put_spec(spec)
+        for spec in sorted([spec for spec in view.specs if spec not in seen.specs], key=lambda spec: spec.sequence):
+            fleet.put_spec(spec)
         waiting = {task.id: task for task in view.pending}
         for gone in [name for name in fleet.queues.by_id if name not in waiting]:
             fleet.queues.drop(gone)
@@ -103,7 +102,12 @@ class KeptFleet:
         return fleet
 
     def _is_another(self, view: PoolView, seen: PoolView) -> bool:
-        """Whether bots came or went, or have other dimensions, or a family went: an index is not changed by that."""
-        looks = [{bot.id: bot.dimensions for bot in one.bots} for one in (view, seen)]
+        """Whether bots came or went, or look otherwise to requirements, or a family went: no index follows that."""
+        asked = {key for one in (*view.pending, *view.specs) for key, _ in one.dimensions}
+        is_new, self._asked = not asked <= self._asked, self._asked | asked
+        looks = [
+            {bot.id: [bot.dimensions.get(key) for key in sorted(self._asked)] for bot in one.bots}
+            for one in (view, seen)
+        ]
         families = [{spec.family for spec in one.specs} for one in (view, seen)]
-        return looks[0] != looks[1] or not families[1] <= families[0]
+        return is_new or looks[0] != looks[1] or not families[1] <= families[0]
