@@ -75,15 +75,17 @@ class KeptFleet:
         self.made = 0
         self._fleet: Fleet | None = None
         self._seen: PoolView | None = None
+        self._began: PoolView | None = None
         self._asked: set[str] = set()
 
     def at(self, view: PoolView) -> Fleet:
         """The fleet as the view has it."""
         fleet, seen = self._fleet, self._seen
         self._seen = view
+        self._asked |= {key for one in (*view.pending, *view.specs) for key, _ in one.dimensions}
         if fleet is None or seen is None or self._is_another(view, seen):
             self.made += 1
-            self._fleet = Fleet(view)
+            self._began, self._fleet = view, Fleet(view)
             return self._fleet
         fleet.advance(view.now_s, view)
         for spec in sorted([spec for spec in view.specs if spec not in seen.specs], key=lambda spec: spec.sequence):
@@ -103,11 +105,10 @@ class KeptFleet:
 
     def _is_another(self, view: PoolView, seen: PoolView) -> bool:
         """Whether bots came or went, or look otherwise to requirements, or a family went: no index follows that."""
-        asked = {key for one in (*view.pending, *view.specs) for key, _ in one.dimensions}
-        is_new, self._asked = not asked <= self._asked, self._asked | asked
-        looks = [
-            {bot.id: [bot.dimensions.get(key) for key in sorted(self._asked)] for bot in one.bots}
-            for one in (view, seen)
-        ]
         families = [{spec.family for spec in one.specs} for one in (view, seen)]
-        return is_new or looks[0] != looks[1] or not families[1] <= families[0]
+        return not families[1] <= families[0] or self._looks(view) != self._looks(self._began or seen)
+
+    def _looks(self, view: PoolView) -> dict[str, list[frozenset[str] | None]]:
+        """What requirements may ask for, by bot."""
+        keys = sorted(self._asked)
+        return {bot.id: [bot.dimensions.get(key) for key in keys] for bot in view.bots}
