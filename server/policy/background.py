@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Iterable
 
 from server.policy import gates
 from server.policy.dispatch import Dispatch
@@ -45,15 +46,28 @@ class Background:
     def decide(self) -> None:
         """Places the clean-ups, then what was announced, then the bets."""
         self._clean()
-        levels = self.levels
-        for check in (levels.switch_check(), levels.utilization_check(), levels.view_check(), levels.ledger_check()):
-            if not check.passed:
-                return
-        if not self._fleet.idle or not levels.may_bet:
+        if not self._fleet.idle or not self.levels.may_bet:
             return
-        if self._view.announcements:
-            self._keep_promises()
-        self._place_bets()
+        hopeful = [spec for spec in self._fleet.specs.values() if self._is_hopeful(spec)]
+        if (hopeful or self._view.announcements) and self._pool_lets_pass():
+            if self._view.announcements:
+                self._keep_promises()
+            self._place_bets(hopeful)
+
+    def _pool_lets_pass(self) -> bool:
+        """The gates that are the same for all bets."""
+        levels = self.levels
+        checks = levels.switch_check(), levels.utilization_check(), levels.view_check(), levels.ledger_check()
+        return all(check.passed for check in checks)
+
+    def _is_hopeful(self, spec: Spec) -> bool:
+        """Whether one more copy is worth a bet, before what it would displace."""
+        if self.appraiser.is_dull(spec) or not self.may_bet(spec):
+            return False
+        if self.appraiser.net(spec) >= self._view.thresholds.value_threshold:
+            return True
+        self.appraiser.find_dull(spec)
+        return False
 
     def _is_ready(self, bot: Bot) -> bool:
         """Whether the bot may be bet on at all: nothing waits for it, and no slot of it is dirty or in doubt."""
@@ -135,13 +149,12 @@ class Background:
 
     # ---- bets
 
-    def _place_bets(self) -> None:
+    def _place_bets(self, hopeful: Iterable[Spec]) -> None:
         if not self.levels.reserve_check().passed or not self.levels.shares_check().passed:
             return
         heap: list[tuple[float, str, str]] = []
-        for spec in self._fleet.specs.values():
-            if not self.appraiser.is_dull(spec) and self.may_bet(spec):
-                self._push(heap, spec)
+        for spec in hopeful:
+            self._push(heap, spec)
         while heap:
             stood, family, bot_id = heapq.heappop(heap)
             spec, bot = self._fleet.specs[family], self._fleet.by_id[bot_id]
@@ -169,8 +182,7 @@ class Background:
         )
 
     def _push(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
-        if self.appraiser.net(spec) < self._view.thresholds.value_threshold:
-            self.appraiser.find_dull(spec)
+        if not self._is_hopeful(spec):
             return
         bot = self._best_bot(spec)
         if bot is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cached_property
 
 from server.policy import gates
 from server.policy.dimensions import Requirement
@@ -23,13 +24,24 @@ class Levels:
         self._pending: Counter[int] = Counter()
         self._pending_by_id: dict[Requirement, int] = {}
         waiting = self._count_pending(assigned)
-        self.running = Counter(bot.held.family for bot in fleet.background.values() if bot.held is not None)
-        self.running.update(hand_out.family for hand_out in assigned.hand_outs.values())
-        self._recent = gates.recent_hand_outs(self.view.gate, fleet.now_s) + len(assigned.hand_outs)
+        self._assigned, self._handed_out = assigned, 0
         self.utilization = utilization(len(fleet.real), waiting, len(fleet.usable))
         self.gate_open, self.below_since_s = hysteresis(
             self.utilization, self.view.thresholds, self.view.gate.open, self.view.gate.below_since_s, fleet.now_s
         )
+
+    @cached_property
+    def running(self) -> Counter[str]:
+        """Background runs by family, under way or handed out."""
+        held = Counter(bot.held.family for bot in self.fleet.background.values() if bot.held is not None)
+        held.update(hand_out.family for hand_out in self._assigned.hand_outs.values())
+        return held
+
+    @property
+    def _recent(self) -> int:
+        """Hand-outs of the last minute and of this plan."""
+        before = gates.recent_hand_outs(self.view.gate, self.fleet.now_s)
+        return before + len(self._assigned.hand_outs) + self._handed_out
 
     @property
     def idle_left(self) -> int:
@@ -80,7 +92,7 @@ class Levels:
     def moved(self, spec: Spec) -> None:
         """A bot runs for the spec from now on."""
         self.running[spec.family] += 1
-        self._recent += 1
+        self._handed_out += 1
         self._known.clear()
 
     def switch_check(self, spec: Spec | None = None) -> GateCheck:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from server.policy.demand import DemandSums
 from server.policy.model import Bot, Demand, Held, Phase, Purpose, Slot
@@ -44,6 +44,10 @@ class _Lazily(Mapping[Key, Demand]):
             sums = self.sums[key]
             found = self._made[key] = sums.demand(sums.at_s)
         return found
+
+    def get(self, key: Key, default: Any = None) -> Any:
+        """As a mapping's own, without an exception for each key that is not there."""
+        return self[key] if key in self.sums else default
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self.sums)
