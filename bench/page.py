@@ -38,23 +38,23 @@ def page(results: Results, notes: list[str]) -> str:
     return "\n".join(_lines(results, notes)) + "\n"
 
 
-def inserted(text: str, made: str) -> str:
+def inserted(text: str, made: str, begin: str = BEGIN, end: str = END) -> str:
     """The text with what stands between the two marks replaced.
 
     Raises:
         ValueError: the marks are not there.
     """
-    before, found, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
     if not found or not ended:
-        raise ValueError(f"the page lacks the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{made}{END}{after}"
+        raise ValueError(f"the page lacks the lines {begin} and {end}")
+    return f"{before}{begin}\n{made}{end}{after}"
 
 
 def _lines(results: Results, notes: list[str]) -> Iterator[str]:
     yield from notes
     yield ""
-    yield from _table(("", "target", "measured", "met"), [
+    yield from table(("", "target", "measured", "met"), [
         (one.number, one.target, one.measured, {True: "yes", False: "**no**", None: "–"}[one.met])
         for one in verdicts(results)
     ])  # fmt: skip
@@ -78,7 +78,7 @@ def _group(results: Results, group: tuple[int, float]) -> Iterator[str]:
     yield f"**{states} per bot, {utilization:.0%} in the busy hour** (mean overhead in seconds)"
     yield ""
     cells = results.cells((IDEAL, BASE), group=group)
-    yield from _table(COLUMNS, [_row(results, cell) for cell in cells])
+    yield from table(COLUMNS, [_row(results, cell) for cell in cells])
     known = results.cells((IDEAL, OWN), (IDEAL, BASE), group=group)
     if known:
         found = gains(results, known)
@@ -119,7 +119,7 @@ def _policies(results: Results) -> Iterator[str]:
     for cell in results.cells((IDEAL, BASE), group=MAIN):
         means = [_three(results.of(cell, IDEAL, name)) for name in OTHERS]
         rows.append((f"{cell.trace} {cell.cold_s:g}", *means))
-    yield from _table(("trace / cold s", *OTHERS), rows)
+    yield from table(("trace / cold s", *OTHERS), rows)
 
 
 def _realistic(results: Results) -> Iterator[str]:
@@ -133,7 +133,7 @@ def _realistic(results: Results) -> Iterator[str]:
         has_own = cell in results.cells((REAL, OWN), (IDEAL, OWN))
         kept = _share(kept_in_reality(results, cell) if has_own else None)
         rows.append((f"{cell.trace} {cell.cold_s:g}", f"{cell.utilization:.0%}", str(cell.slots), *means, kept))
-    yield from _table(("trace / cold s", "busy hour", "states", "affinity", "off", "ours", "kept"), rows)
+    yield from table(("trace / cold s", "busy hour", "states", "affinity", "off", "ours", "kept"), rows)
 
 
 def _losses(results: Results) -> Iterator[str]:
@@ -147,7 +147,8 @@ def _losses(results: Results) -> Iterator[str]:
                 yield f"- {where}: {_three(own)} s, {name} {_three(base)} s ({own / base - 1.0:+.1%})"
 
 
-def _table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+def table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """A table's lines."""
     yield "| " + " | ".join(names) + " |"
     yield "|" + "---|" * len(names)
     for row in rows:

@@ -1,0 +1,125 @@
+"""What halving or doubling each setting that decides does, on the beginnings of traces: a table of `docs/policy.md`.
+
+    python -m bench.sensitivity TRACES --traces syn_checkout,syn_rollover --first-days 2 --write docs/policy.md
+
+All in the ideal world, but for `affinity_hold_s`: it counts only where bots sleep between polls, which takes so long to
+replay that a quarter of the days has to do. Fleets are sized as the bench's: 60 % in the busy hour, one state per bot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from statistics import median
+
+from bench.cells import JITTER_S, SEED
+from bench.page import inserted, table
+from server import simulation
+from server.policy.simulate import replay, report, trace
+from server.policy.simulate.options import Options
+
+SETTINGS = ("value_threshold", "reserve_share", "background_share", "min_idle_s", "affinity_hold_s")
+WHERE_BOTS_SLEEP = frozenset({"affinity_hold_s"})
+SHARE_OF_DAYS = 0.25
+FACTORS = (0.5, 1.0, 2.0)
+POLICY = "pilotlight"
+BEGIN, END = "<!-- bench/sensitivity begins -->", "<!-- bench/sensitivity ends -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One replay: of the beginning of a trace, with one setting times a factor."""
+
+    file: Path
+    days: float
+    cold_s: float
+    bots: int
+    setting: str
+    factor: float
+    number: int
+
+
+def measured(case: Case) -> tuple[float, float]:
+    """Mean overhead, and background seconds."""
+    arrivals = _beginning(case.file, case.days)
+    seed = 1000 * SEED + case.number
+    path = trace.jittered(arrivals, random.Random(seed), JITTER_S)
+    settings = simulation.thresholds()
+    value = getattr(settings, case.setting) * case.factor
+    settings = replace(settings, **{case.setting: min(value, 1.0) if case.setting.endswith("share") else value})
+    options = Options(case.bots, cold_s=case.cold_s, sleeping_polls=case.setting in WHERE_BOTS_SLEEP)
+    found = replay.replay(POLICY, path, options, random.Random(seed + 500), settings, ())
+    figures = report.figures({POLICY: [found]})[POLICY]
+    return float(figures["mean_s"] or 0.0), float(figures["background_s"] or 0.0)
+
+
+def _beginning(file: Path, days: float) -> list[trace.Arrival]:
+    return [one for one in simulation.load(file) if one.submit_s < days * 86_400.0]
+
+
+def cases(files: Iterable[Path], given: argparse.Namespace) -> Iterator[Case]:
+    """All replays."""
+    for file, cold_s in product(files, map(float, given.cold_s.split(","))):
+        arrivals = simulation.load(file)
+        bots = replay.fleet_size(arrivals, Options(1, cold_s=cold_s), random.Random(SEED), 0.6)
+        for setting, factor, number in product(SETTINGS, FACTORS, range(given.replicas)):
+            days = given.first_days * (SHARE_OF_DAYS if setting in WHERE_BOTS_SLEEP else 1.0)
+            yield Case(file, days, cold_s, bots, setting, factor, number)
+
+
+def _key(case: Case) -> Case:
+    """What differs in what is measured: as they are, all settings are the same."""
+    same = case.factor == 1.0 and case.setting not in WHERE_BOTS_SLEEP
+    return replace(case, setting=SETTINGS[0]) if same else case
+
+
+def rows(found: dict[Case, tuple[float, float]]) -> Iterator[tuple[str, ...]]:
+    """Per setting and fleet: mean overhead and background hours with half, as it is, and twice."""
+    kinds = dict.fromkeys((one.setting, one.file, one.cold_s) for one in found)
+    for setting, file, cold_s in kinds:
+        cells = []
+        for factor in FACTORS:
+            of = [
+                figures
+                for one, figures in found.items()
+                if (one.setting, one.file, one.cold_s, one.factor) == (setting, file, cold_s, factor)
+            ]
+            mean_s, spent_s = (median(column) for column in zip(*of, strict=True))
+            cells.append(f"{mean_s:.2f} s, {spent_s / 3600.0:.1f} h")
+        yield f"`{setting}`", f"{file.name.partition('.')[0]} {cold_s:g}", *cells
+
+
+def main() -> None:
+    """Reads the options, replays, writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of traces, *.csv.gz")
+    parser.add_argument("--traces", default="", help="only these, by name")
+    parser.add_argument("--cold-s", default="60,600")
+    parser.add_argument("--first-days", type=float, default=2.0)
+    parser.add_argument("--replicas", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) - 1))
+    parser.add_argument("--write", type=Path, help="page between whose marks the table goes; else it is printed")
+    given = parser.parse_args()
+    files = sorted(given.folder.glob("*.csv.gz"))
+    files = [file for file in files if not given.traces or file.name.partition(".")[0] in given.traces.split(",")]
+    wanted = list(cases(files, given))
+    with ProcessPoolExecutor(given.jobs) as pool:
+        once = list({_key(one): one for one in wanted}.values())
+        known = {_key(one): figures for one, figures in zip(once, pool.map(measured, once), strict=True)}
+    found = {one: known[_key(one)] for one in wanted}
+    lines = table(("setting", "beginning of, cold s", "× 0.5", "as it is", "× 2"), sorted(rows(found)))
+    made = "\n".join(lines) + "\n"
+    if given.write is None:
+        print(made)
+    else:
+        given.write.write_text(inserted(given.write.read_text(encoding="utf-8"), made, BEGIN, END), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
