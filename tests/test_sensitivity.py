@@ -34,7 +34,9 @@ def test_a_row_has_the_medians_of_its_replicas_by_factor() -> None:
     for number in range(3):
         for factor in sensitivity.FACTORS:
             found[Case(file, 2.0, 60.0, 9, "min_idle_s", factor, number)] = (factor + number, 3600.0 * number)
-    assert list(sensitivity.rows(found)) == [("`min_idle_s`", "t 60", "1.50 s, 1.0 h", "2.00 s, 1.0 h", "3.00 s, 1.0 h")]
+    assert list(sensitivity.rows(found)) == [
+        ("`min_idle_s`", "t 60", "1.50 s, 1.0 h", "2.00 s, 1.0 h", "3.00 s, 1.0 h")
+    ]
 
 
 def test_the_page_has_a_place_for_each_bench() -> None:
