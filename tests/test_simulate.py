@@ -15,11 +15,11 @@ from client.cli import cli
 from server import simulation
 from server.policy.simulate import report, trace
 from server.policy.simulate.announced import Heralds
-from server.policy.simulate.forecast import DECAYS, Forecast, erlang_excess
+from server.policy.simulate.forecast import DECAYS, Forecast
 from server.policy.simulate.options import Options
 from server.policy.simulate.replay import fleet_size, replay
 from server.policy.simulate.restock import base_stock
-from server.policy.value import effective_copy, needed
+from server.policy.value import effective_copy, erlang_excess, needed
 from tests.simulate_world import arrivals, poisson
 
 

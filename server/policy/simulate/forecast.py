@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 
 from server.policy.simulate.trace import split_key
+from server.policy.value import served_by
 
 HALF_LIVES_S = (120.0, 900.0, 3600.0, 7200.0, 21_600.0, 86_400.0)
 DECAYS = tuple(math.log(2.0) / half_life for half_life in HALF_LIVES_S)
@@ -153,38 +154,5 @@ class Forecast:
             rate = count * DECAYS[scale]
             load = rate * load_s
             if load > NEGLIGIBLE:
-                needed += self.weights[scale] * rate * _served(load, x)
+                needed += self.weights[scale] * rate * served_by(load, x)
         return 1.0 - math.exp(-residence_s * needed)
-
-
-def _served(load: float, x: float) -> float:
-    """B(a, x − 1) − B(a, x), linear between whole numbers; x ≥ 1."""
-    whole = int(x)
-    before = 1.0
-    for server in range(1, whole):
-        before = load * before / (server + load * before)
-        if before < NEGLIGIBLE:
-            return 0.0
-    at = load * before / (whole + load * before)
-    part = x - whole
-    if not part:
-        return before - at
-    after = load * at / (whole + 1 + load * at)
-    return (1.0 - part) * (before - at) + part * (at - after)
-
-
-def erlang_excess(rank: int, rate: float, patience_s: float) -> float:
-    """E[(T − c)⁺] for T ~ Erlang(rank, rate): how much longer than `patience_s` the rank-th of random ends takes.
-
-    = (u/r) · Q(u + 1, rc) − c · Q(u, rc), with Q(u, x) = e^−x Σ_{i<u} x^i / i!. An example: one end per 100 s, patience
-    60 s: 100 · e^−0.6 = 55 s.
-    """
-    x = rate * patience_s
-    if x > 700.0:
-        return 0.0
-    term = math.exp(-x)
-    below = 0.0
-    for i in range(rank):
-        below += term
-        term *= x / (i + 1)
-    return rank / rate * (below + term) - patience_s * below

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from server.policy.simulate.affinity import Baseline, warm_bot
-from server.policy.simulate.forecast import Forecast, erlang_excess
+from server.policy.simulate.forecast import Forecast
 from server.policy.simulate.options import Options
 from server.policy.simulate.world import ON_DEMAND, Bot, Run, Task, World
+from server.policy.value import erlang_excess
 
 HEAD_PATIENCE_S = 60.0
 """The oldest uncovered task waits 2 × cold + this before younger ones need leave to go before it."""
