@@ -28,9 +28,9 @@ def recorded(folder: Path) -> Iterator[tuple[PoolView, Decided]]:
                 yield view_from_plain(plain["view"]), plain["decided"]
 
 
-def decide_on(fleet: Fleet) -> Decided:
-    """What a fleet's plan decides, as it would be read back."""
-    made = decided(plan_of(Minds.about(fleet)), fleet.now_s)
+def decide_on(fleet: Fleet, minds: Minds | None = None) -> Decided:
+    """What a fleet's plan decides, as it would be read back; by minds that were kept, or new ones."""
+    made = decided(plan_of(minds or Minds.about(fleet)), fleet.now_s)
     return json.loads(json.dumps(made))
 
 
@@ -77,6 +77,17 @@ class KeptFleet:
         self._seen: PoolView | None = None
         self._began: PoolView | None = None
         self._asked: set[str] = set()
+        self._minds: Minds | None = None
+
+    def decide(self, view: PoolView) -> Decided:
+        """What is decided by minds that are kept as well, and told that demand is another."""
+        fleet = self.at(view)
+        if self._minds is None or self._minds.fleet is not fleet:
+            self._minds = Minds.about(fleet)
+        self._minds.outlook.turned()
+        for family in {*view.demand, *fleet.specs}:
+            self._minds.outlook.stirred((family, ""))
+        return decide_on(fleet, self._minds)
 
     def at(self, view: PoolView) -> Fleet:
         """The fleet as the view has it."""

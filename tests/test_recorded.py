@@ -51,7 +51,7 @@ def test_a_fleet_that_is_kept_up_decides_as_one_made_anew(first: PoolView, other
         bots = {bot.id: bot for bot in first.bots} | {bot.id: bot for bot in seen.bots}
         same_bots = tuple(replace(bots[bot.id], dimensions=bot.dimensions) for bot in first.bots)
         seen = replace(seen, now_s=now_s, bots=same_bots, specs=first.specs)
-        assert differences(decide_on(kept.at(seen)), decide_on(Fleet(seen))) == []
+        assert differences(kept.decide(seen), decide_on(Fleet(seen))) == []
     assert kept.made == 1
 
 

@@ -86,6 +86,8 @@ class Outlook:
     def turned(self) -> None:
         """The weights of the memories or the residence changed: nothing that was worked out holds."""
         self._rates.clear()
+        self._total = None
+        self.__dict__.pop("_named", None)
         self.turns += 1
 
     # ---- costs

@@ -232,7 +232,7 @@ def test_a_live_run_is_decided_again_one_by_one_and_no_task_waits_for_background
     kept, dice = KeptFleet(), random.Random(1)
     assert decided_otherwise(story, lambda view: decide_on(Fleet(view))) == []
     assert decided_otherwise(story, lambda view: decide_on(Fleet(shuffled(view, dice)))) == []
-    assert decided_otherwise(story, lambda view: decide_on(kept.at(view))) == []
+    assert decided_otherwise(story, kept.decide) == []
     assert kept.made <= BOTS + 2  # Bots came one by one; from then on one index was kept up.
     assert acted_without_a_plan(story) == []
     assert bets_on_the_past(story) == []
