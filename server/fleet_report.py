@@ -16,6 +16,7 @@ from server.access import Permission, Principal
 from server.decisions import gate_row
 from server.policy import model, waiting
 from server.policy.model import Phase, Purpose
+from server.policy.plan import claimable
 from server.policy.words import count, duration
 from server.records import task
 from server.records.task import TaskResult
@@ -219,8 +220,10 @@ def _why_this_run(service: Service, entry: BotEntry) -> dict[str, Any]:
     advice = service.view.plan(entry.pool).advice.get(bot_id)
     if advice is None:
         return {"verdict": "unknown", "sentence": f"{bot_id} is not in the plan yet; it is made anew within a second."}
-    if advice.tasks:
-        sentence = f"{bot_id} gets task {advice.tasks[0]} when it polls. {advice.why_task}".strip()
+    tasks = claimable(service.view.plan(entry.pool), bot_id, service.clock.now_s())
+    if tasks:
+        why = advice.why_task if tasks[0] == advice.tasks[0] else ""
+        sentence = f"{bot_id} gets task {tasks[0]} when it polls. {why}".strip()
         return {"verdict": "real task", "sentence": sentence}
     if advice.background is not None:
         out = advice.background

@@ -131,7 +131,7 @@ class FleetView:
 
     def gate(self, pool: str) -> model.GateState:
         """What the pool's gate remembered at the last refresh."""
-        return self._gates.get(pool, model.GateState(stopped=self._switch.stopped))
+        return self._gates.get(pool, model.GateState(stopped=self._switch.stopped, epoch=self._switch.switch_epoch))
 
     def watch(self, pool: str) -> Watch:
         """Whether the pool went to shadow mode by itself."""

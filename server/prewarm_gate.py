@@ -52,12 +52,12 @@ def take_out(gate: PoolGate, task_id: str, n: int) -> None:
     gate.entries = [entry for entry in gate.entries if (entry["task"], entry["n"]) != (task_id, n)]
 
 
-def may_preempt(gate: PoolGate, wanted: Preempt, is_pending: Callable[[str], bool]) -> bool:
-    """Whether the run may be stopped for that task: nobody warms for the task, and the run warms for nobody (H17)."""
+def may_preempt(gate: PoolGate, wanted: Preempt, is_as_urgent: Callable[[str], bool]) -> bool:
+    """Whether the run may be stopped for that task: nobody warms for the task, nor the run for one as urgent (H17)."""
     entry = next((e for e in gate.entries if (e["task"], e["n"]) == (wanted.task_id, wanted.n)), None)
     if entry is None or any(e["for"] == wanted.for_task for e in gate.entries):
         return False
-    return not (entry["for"] and is_pending(entry["for"]))
+    return not (entry["for"] and is_as_urgent(entry["for"]))
 
 
 def _may_cover(gate: PoolGate, task_id: str, waiting: TaskToRun | None, now_s: float) -> bool:

@@ -35,7 +35,7 @@ def preempt(service: Service, wanted: Preempt) -> bool:
         now_s = service.clock.now_s()
         if gate is None or waiting is None or waiting.status != "pending" or _victim_holds(waiting, now_s):
             return False
-        if not prewarm_gate.may_preempt(gate, wanted, _is_pending):
+        if not prewarm_gate.may_preempt(gate, wanted, lambda task_id: _is_as_urgent(task_id, waiting.priority)):
             return False
         touched.gate, touched.bot = gate, bot
         transition(service, touched, Event.PREEMPT, reason=StopReason.PREEMPT)
@@ -64,9 +64,10 @@ def _victim_holds(waiting: TaskToRun, now_s: float) -> bool:
     return not bot.held or bot.held["n"] == mark["n"]
 
 
-def _is_pending(task_id: str) -> bool:
+def _is_as_urgent(task_id: str, priority: int) -> bool:
+    """Whether that task waits and is served no later than one of this priority."""
     queue = key_of(TaskToRun, task_id).get()
-    return queue is not None and queue.status == "pending"
+    return queue is not None and queue.status == "pending" and queue.priority <= priority
 
 
 def stop_background(service: Service, task_id: str, n: int, reason: str) -> bool:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from server import fleet_report, prewarm_spec
+from server import fleet_report, prewarm_spec, switch
 from server.policy.model import Purpose
+from server.records import key_of
+from server.records.pool import PoolGate
 from tests.life_world import LOCAL_USER, LifeWorld, Machine, end, spec_body, start
 
 WANTS = {"tags": ["warm:src"]}
@@ -41,6 +43,8 @@ def test_a_cold_bot_is_warmed_for_the_task_which_then_runs_there(world: LifeWorl
     assert world.state(waits) == "PENDING"
     world.fresh()
     why = fleet_report.why_task(world.p1, LOCAL_USER, waits)["sentence"]
+    told = fleet_report.why_task(world.p1, LOCAL_USER, waits)
+    assert told["would_change"] == "The end of a run with that state, or that time."
     assert why.startswith("bot2 is being warmed for src@r1; the task takes that bot or another that is warm sooner.")
     start(world.p1, two.runs[-1])
     world.clock.advance(30)
@@ -104,3 +108,19 @@ def test_a_straggler_has_a_bot_warmed_for_the_generation_before(world: LifeWorld
     world.fresh()
     two.takes(waits)
     assert world.result(waits).warm_at_start["src"]["warm"]
+
+
+def test_a_pool_whose_gate_was_never_written_hands_out_after_the_switch_was_thrown_and_set_back(
+    world: LifeWorld,
+) -> None:
+    switch.set_switch(world.p1, LOCAL_USER, True, "a test")
+    switch.set_switch(world.p1, LOCAL_USER, False, "over")
+    with world.store.context():
+        key_of(PoolGate, "p").delete()
+    world.fresh()
+    one = idle(world, 1)
+    start(world.p1, one.takes(world.new_task(**WANTS)))
+    two, _ = idle(world, 2), idle(world, 3)
+    world.new_task(**WANTS)
+    warms = two.poll().delivery
+    assert warms is not None and warms.purpose == Purpose.ON_DEMAND.value

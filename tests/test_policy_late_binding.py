@@ -88,8 +88,32 @@ def test_nobody_waits_for_a_warm_up_that_takes_longer_than_a_cold_start_would() 
 
 
 def test_nobody_waits_for_a_warm_up_that_should_have_ended_long_ago() -> None:
-    assert given(made([warming("b1", since_s=NOW_S - 181), cold("b2")], [task("t1", "src")])) == {"b2": "task t1"}
-    assert given(made([warming("b1", since_s=NOW_S - 179), cold("b2")], [task("t1", "src")])) == {}
+    assert given(made([warming("b1", since_s=NOW_S - 101), cold("b2")], [task("t1", "src")])) == {"b2": "task t1"}
+    assert given(made([warming("b1", since_s=NOW_S - 99), cold("b2")], [task("t1", "src")])) == {}
+
+
+def test_where_a_warm_up_hangs_no_second_one_is_begun_for_a_task() -> None:
+    hangs = warming("b1", since_s=NOW_S - 101)
+    assert given(made([hangs, busy("b0"), cold("b2"), cold("b3")], [task("t1", "src")])) == {"b2": "task t1"}
+
+
+def test_a_task_waits_for_nothing_that_would_let_it_expire() -> None:
+    """A run takes a minute, of which 40 s are left to the one under way; 15 s must remain to the task."""
+    under_way = [warming("b1", since_s=NOW_S - 20), cold("b2"), cold("b3")]
+    for lasts_s, expected in ((54, {"b2": "task t1"}), (56, {})):
+        assert given(made(under_way, [task("t1", "src", expires_s=NOW_S + lasts_s)])) == expected
+    none_yet = [busy("b1"), cold("b2"), cold("b3")]
+    for lasts_s, expected in ((74, {"b2": "task t1"}), (76, {"b2": "src for t1"})):
+        assert given(made(none_yet, [task("t1", "src", expires_s=NOW_S + lasts_s)])) == expected
+
+
+def test_the_bot_that_was_warmed_for_a_task_is_not_outrun_by_those_that_sit_idle() -> None:
+    """However long the warm-up took: the other bots' polls are woken by its end, too."""
+    warmed = bot("b1", warm("src", used_s=0), held_poll=True, idle_s=0.0)
+    of = made([warmed, cold("b2")], [task("t1", "src", age_s=58)])
+    assert given(of) == {"b1": "task t1"}
+    assert (claimable(of, "b1", NOW_S), claimable(of, "b2", NOW_S)) == (("t1",), ())
+    assert claimable(of, "b2", NOW_S + 1.1) == ("t1",)
 
 
 def test_a_run_that_is_being_stopped_covers_nothing() -> None:

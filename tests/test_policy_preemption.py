@@ -36,11 +36,23 @@ def test_a_bet_is_stopped_before_what_is_owed() -> None:
     assert victims(bots, [task("t1"), task("t2"), task("t3")]) == [("bet", "t1"), ("ordered", "t2"), ("clean", "t3")]
 
 
-def test_a_task_waits_for_a_clean_up_that_is_nearly_done() -> None:
-    """One of ten minutes, of which less than one is left."""
-    for ran_s, stops in ((530, [("b1", "t1")]), (541, [])):
-        run = held(Purpose.CLEAN, "clean", "", task_id="d1", since_s=NOW_S - ran_s)
-        assert victims([bot("b1", run=run)], [task("t1")]) == stops
+@pytest.mark.parametrize(("ran_s", "is_stopped"), [(569, True), (571, False), (629, False), (631, True)])
+def test_what_is_owed_is_not_stopped_shortly_before_its_end_or_a_little_after_it_was_due(
+    ran_s: float, is_stopped: bool
+) -> None:
+    """A clean-up of ten minutes."""
+    run = held(Purpose.CLEAN, "clean", "", task_id="d1", since_s=NOW_S - ran_s)
+    assert victims([bot("b1", run=run)], [task("t1")]) == ([("b1", "t1")] if is_stopped else [])
+
+
+def test_an_urgent_task_takes_the_bot_on_whose_warm_up_a_less_urgent_one_counts() -> None:
+    mine = (("pool", ("p",)), ("id", ("b1",)))
+    for purpose in (Purpose.ON_DEMAND, Purpose.FORECAST):
+        waits_for = "t1" if purpose is Purpose.ON_DEMAND else ""
+        bots = [runs("b1", purpose, 5, for_task=waits_for), bot("b2", held_poll=True)]
+        covered = task("t1", "src", age_s=5)
+        assert victims(bots, [covered, task("urgent", dimensions=mine, priority=1)]) == [("b1", "urgent")]
+        assert victims(bots, [covered, task("alike", dimensions=mine)]) == []
 
 
 def test_a_run_that_warms_for_a_waiting_task_is_never_stopped() -> None:
@@ -50,9 +62,9 @@ def test_a_run_that_warms_for_a_waiting_task_is_never_stopped() -> None:
     assert victims([covering], [task("t2")]) == [("b1", "t2")]
 
 
-def test_a_warm_up_whose_task_was_served_elsewhere_goes_on_once_it_is_half_done() -> None:
+def test_a_warm_up_whose_task_was_served_elsewhere_ends_for_another_unless_it_is_nearly_done() -> None:
     """A run of src takes a minute."""
-    for since_s, stops in ((29, [("b1", "t2")]), (31, [])):
+    for since_s, stops in ((29, [("b1", "t2")]), (31, []), (91, [("b1", "t2")])):
         assert victims([runs("b1", Purpose.ON_DEMAND, since_s, for_task="t1")], [task("t2")]) == stops
 
 

@@ -35,7 +35,7 @@ def decide(minds: Minds, superseded: dict[State, str]) -> Decision:
     fleet = minds.fleet
     gate, thresholds = fleet.view.gate, fleet.view.thresholds
     off = "prewarming is stopped" if gate.stopped else "prewarming is off" if thresholds.mode == "off" else ""
-    pending = frozenset(fleet.queues.by_id)
+    pending = {task.id: task.priority for task in fleet.queues.by_id.values()} if fleet.background else {}
     useless = preemption.useless_runs(fleet, superseded, off) if fleet.background else ()
     marks = preemption.marks(fleet) if fleet.queues.marked else {}
     assigned = Dispatcher(minds).run()

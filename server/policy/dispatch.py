@@ -20,7 +20,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush, merge
 
-from server.policy.fleet import Copies, fulfilled
+from server.policy.fleet import Copies, fulfilled, overdue_s
 from server.policy.minds import Minds
 from server.policy.model import Bot, HandOut, Hold, PendingTask, Purpose, Wish
 from server.policy.on_demand import OnDemand
@@ -36,8 +36,8 @@ SWITCH_SHARE = 10.0
 HOLD_SHARE = 0.5
 """A task is held for a busy bot for this share of its cold cost at most."""
 MOST_HELD = 64
-COVER_SLACK = 2.0
-"""A covered task is left to its warm-up for this many times the warm-up's expected length."""
+DEADLINE_MARGIN_S = 15.0
+"""A task waits for nothing that would leave it less than this before it expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ class Dispatcher:
             return ""
         state, fits = self._state_of(aim), self._fleet.fits
         for bot in self._warm_ups_of(state):
-            if bot.id not in used and fits.fits(task.dimensions, bot.id) and self._is_in_time(bot, state):
+            if bot.id not in used and fits.fits(task.dimensions, bot.id) and self._is_in_time(task, bot, state):
                 return bot.id
         return ""
 
@@ -227,18 +227,20 @@ class Dispatcher:
             found = self._warm_ups[state] = sorted(self._fleet.warming.get(state, {}).values(), key=_began)
         return found
 
-    def _is_in_time(self, bot: Bot, state: State) -> bool:
-        """Whether the warm-up is expected to end before a cold start would: nobody waits longer for background work.
+    def _is_in_time(self, task: PendingTask, bot: Bot, state: State) -> bool:
+        """Whether the warm-up is expected to end before a cold start would, and long before the task expires.
 
-        One that should have ended long ago is not waited for, either.
+        One that should have ended a while ago is not waited for, either.
         """
         spec = self._fleet.spec_of.get(state)
         if spec is None or bot.held is None:
             return True
-        ran_s = self._fleet.now_s - bot.held.since_s
-        return (
-            spec.run_s - ran_s <= self._outlook.cold_s(state[0]) and ran_s <= COVER_SLACK * spec.run_s + OUT_OF_TURN_S
-        )
+        left_s = bot.held.since_s + spec.run_s - self._fleet.now_s
+        is_soon = left_s <= self._outlook.cold_s(state[0]) and self._has_time(task, max(0.0, left_s))
+        return is_soon and not self._fleet.is_overdue(bot)
+
+    def _has_time(self, task: PendingTask, wait_s: float) -> bool:
+        return not task.expires_s or self._fleet.now_s + wait_s + DEADLINE_MARGIN_S <= task.expires_s
 
     # ---- late binding
 
@@ -297,7 +299,8 @@ class Dispatcher:
         if fits.names_a_bot(task.dimensions):
             return False
         idle = sum(fleet.idle_in[group] for group in fits.groups(task.dimensions))
-        return idle > 1 and self._on_demand.spec(task, bot) is not None
+        spec = self._on_demand.spec(task, bot) if idle > 1 else None
+        return spec is not None and self._has_time(task, spec.run_s)
 
     def _should_hold(self, task: PendingTask, aim: Wish, bot: Bot, rank: int) -> bool:
         """Whether waiting for one of the bots that work on the state beats a warm-up of this one.
@@ -305,7 +308,8 @@ class Dispatcher:
         E[(T − c)⁺] + (c − w) · V(k, next copy) ≤ (c − w) · V(victim): the new copy's own future counts, too.
         """
         fleet, costs, state = self._fleet, self._outlook.costs(aim.family), self._state_of(aim)
-        if fleet.now_s - task.created_s >= HOLD_SHARE * costs.cold_s:
+        left_s = task.created_s + HOLD_SHARE * costs.cold_s - fleet.now_s
+        if left_s <= 0.0 or not self._has_time(task, left_s):
             return False
         copies = fleet.working_on(aim)
         lost_s = self._displaced_s(bot, state)
@@ -337,7 +341,10 @@ class Dispatcher:
         spec = self._fleet.spec_of.get(state)
         run_s = spec.run_s if spec is not None else self._outlook.cold_s(state[0])
         text = f"{bot.id} is being warmed for {named(*state)}; the task takes that bot or another that is warm sooner."
-        self.result.holds[task.id] = Hold(task.id, "", since_s + COVER_SLACK * run_s + OUT_OF_TURN_S, text)
+        until_s = since_s + overdue_s(run_s)
+        if task.expires_s:
+            until_s = min(until_s, max(self._fleet.now_s, task.expires_s - DEADLINE_MARGIN_S))
+        self.result.holds[task.id] = Hold(task.id, "", until_s, text)
 
     def _warm_for(self, task: PendingTask, bot: Bot) -> None:
         spec = self._on_demand.spec(task, bot)

@@ -26,6 +26,15 @@ Copies = dict[str, str]
 """Idle bots that hold a state, with the slot that it is in."""
 
 
+OVERDUE_SHARE, OVERDUE_S = 1.5, 10.0
+"""A warm-up that has run for 1.5 times its expected length and 10 s is overdue: it may hang, nobody counts on it."""
+
+
+def overdue_s(run_s: float) -> float:
+    """After how long a run of this expected length is overdue."""
+    return OVERDUE_SHARE * run_s + OVERDUE_S
+
+
 def why_unusable(bot: Bot) -> str:
     """Why the bot can take nothing at all, for people; "" when it can."""
     if not bot.alive:
@@ -268,6 +277,12 @@ class Fleet:
         spec = self.specs.get(slot.family)
         return spec is not None and self.now_s - slot.since_s > spec.fresh_for_s
 
+    def is_overdue(self, bot: Bot) -> bool:
+        """Whether the bot's warm-up should have ended a while ago."""
+        held = bot.held
+        spec = self.spec_of.get((held.family, held.generation)) if held is not None else None
+        return held is not None and spec is not None and self.now_s - held.since_s > overdue_s(spec.run_s)
+
     def busy_with(self, state: State) -> int:
         """Real tasks that use the state; one on a cold bot that took any generation makes the current one."""
         number, spec = self.busy.get(state, 0), self.specs.get(state[0])
@@ -279,9 +294,12 @@ class Fleet:
         """Busy and warming bots that will be warm for the wish."""
         if wish.generation:
             state = wish.family, wish.generation
-            return self.busy_with(state) + len(self.warming.get(state, ()))
+            return self.busy_with(state) + self._warming_well(state)
         busy = sum(number for (family, _), number in self.busy.items() if family == wish.family)
-        return busy + sum(len(bots) for (family, _), bots in self.warming.items() if family == wish.family)
+        return busy + sum(self._warming_well(state) for state in self.warming if state[0] == wish.family)
+
+    def _warming_well(self, state: State) -> int:
+        return sum(not self.is_overdue(bot) for bot in self.warming.get(state, {}).values())
 
     def spec_for(self, wish: Wish) -> Spec | None:
         """The spec that makes the state wished for; where any generation serves, the current one."""

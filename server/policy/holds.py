@@ -32,7 +32,8 @@ def holds(fleet: Fleet, outlook: Outlook, stock: Stock, assigned: Dispatch) -> d
 def _hold(made: Assignment, fleet: Fleet, outlook: Outlook, stock: Stock, dearest_s: float) -> Hold | None:
     """How long the others pass this task over: until its bot polls, within what waiting for it can gain.
 
-    The bound counts from the task's creation, so that planning anew never extends it.
+    The bound counts from the task's creation, or from when the bot became free if that was later: planning anew never
+    extends it, and the bot that was warmed for a task is not outrun by those that sit idle.
     """
     task, bot, now_s = made.task, made.bot, fleet.now_s
     if made.warm:
@@ -42,7 +43,8 @@ def _hold(made: Assignment, fleet: Fleet, outlook: Outlook, stock: Stock, deares
     due_s = now_s if bot.held_poll else bot.next_poll_s
     if due_s <= 0.0 or due_s + POLL_SLACK_S <= now_s:
         return None
-    until_s = min(task.created_s + min(fleet.view.thresholds.affinity_hold_s, gain_s), due_s + POLL_SLACK_S)
+    since_s = max(task.created_s, bot.idle_since_s) if made.warm else task.created_s
+    until_s = min(since_s + min(fleet.view.thresholds.affinity_hold_s, gain_s), due_s + POLL_SLACK_S)
     if task.expires_s > 0.0:
         until_s = min(until_s, task.expires_s)
     if until_s <= now_s:

@@ -13,10 +13,8 @@ from server.policy.words import duration, named
 _RELUCTANCE = {Purpose.FORECAST: 0, Purpose.ANNOUNCED: 1, Purpose.ON_DEMAND: 2, Purpose.CLEAN: 3}
 """A bet goes first, what is owed goes last."""
 
-CLEAN_PATIENCE_S = 60.0
-"""A task waits for a clean-up that has less than this left, rather than have it all to do itself."""
-HALF_DONE = 0.5
-"""A warm-up on demand whose task was served elsewhere goes on once this part of it is done."""
+NEARLY_DONE_S = 30.0
+"""What is owed is not stopped when it ends within about the grace period that stopping it may take."""
 
 
 def marks(fleet: Fleet) -> dict[str, str]:
@@ -34,42 +32,51 @@ def _mark_that_holds(task: PendingTask, fleet: Fleet) -> Victim | None:
 
 
 def preemptions(
-    fleet: Fleet, assigned: Dispatch, pending: frozenset[str], marked: Mapping[str, str]
+    fleet: Fleet, assigned: Dispatch, pending: Mapping[str, int], marked: Mapping[str, str]
 ) -> tuple[Preempt, ...]:
     """For each task without a bot, in order, the background run that loses least; one victim a task, one task a victim.
 
-    A run is never chosen that is being stopped already, or that warms for a task which still waits. `pending` are the
-    tasks that wait, `marked` those for which a run is being stopped.
+    A run is never chosen that is being stopped already, or on which a task counts that is as urgent. `pending` are the
+    priorities of the tasks that wait, `marked` are those for which a run is being stopped.
     """
     tasks = [task for task in assigned.unserved if task.id not in marked]
     if not tasks:
         return ()
-    spared = {*assigned.counted_on, *marked.values()}
+    stopping = set(marked.values())
     victims = sorted(
-        (bot for bot in fleet.background.values() if bot.id not in spared and _may_stop(bot.held, fleet, pending)),
+        (bot for bot in fleet.background.values() if bot.id not in stopping and _may_stop(bot.held, fleet)),
         key=lambda bot: _loss(bot, fleet.now_s),
     )
+    waits_for = {bot: pending[task] for bot, task in assigned.counted_on.items() if task in pending}
     chosen: list[Preempt] = []
     for task in tasks:
         if not victims:
             break
-        bot = next((bot for bot in victims if fleet.fits.fits(task.dimensions, bot.id)), None)
+        bot = next((bot for bot in victims if _may_take(bot, task, fleet, pending, waits_for)), None)
         if bot is not None and bot.held is not None:
             victims.remove(bot)
             chosen.append(Preempt(bot.id, bot.held.n, bot.held.task_id, task.id, _text(bot, bot.held, task, fleet)))
     return tuple(chosen)
 
 
-def _may_stop(held: Held | None, fleet: Fleet, pending: frozenset[str]) -> bool:
-    if held is None or held.stop or held.for_task in pending:
+def _may_take(
+    bot: Bot, task: PendingTask, fleet: Fleet, pending: Mapping[str, int], waits_for: Mapping[str, int]
+) -> bool:
+    """Whether the bot's run may end for the task: it fits, and no task that is as urgent waits for the run."""
+    held = bot.held
+    assert held is not None
+    counting = [waits_for.get(bot.id), pending.get(held.for_task)]
+    return all(one is None or one > task.priority for one in counting) and fleet.fits.fits(task.dimensions, bot.id)
+
+
+def _may_stop(held: Held | None, fleet: Fleet) -> bool:
+    """Not what is being stopped, nor what is owed and ends within a grace period, or is a little late."""
+    if held is None or held.stop:
         return False
     spec = fleet.spec_of.get((held.family, held.generation))
-    ran_s = fleet.now_s - held.since_s
     if spec is None or held.purpose not in (Purpose.ON_DEMAND, Purpose.CLEAN):
         return True
-    if held.purpose is Purpose.CLEAN:
-        return not 0.0 <= spec.run_s - ran_s < CLEAN_PATIENCE_S
-    return ran_s < HALF_DONE * spec.run_s
+    return abs(held.since_s + spec.run_s - fleet.now_s) > NEARLY_DONE_S
 
 
 def _loss(bot: Bot, now_s: float) -> tuple[int, bool, float, str]:

@@ -98,7 +98,8 @@ def _nobody_able(fitting: list[Bot], steps: tuple[Step, ...]) -> WhyWaiting:
 def _held_back(view: PoolView, made: PoolPlan, task: PendingTask, steps: tuple[Step, ...]) -> WhyWaiting | None:
     hold = made.holds.get(task.id)
     if hold is not None and hold.until_s > view.now_s:
-        return WhyWaiting(hold.text, f"A poll of {hold.bot}.", steps)
+        change = f"A poll of {hold.bot}." if hold.bot else "The end of a run with that state, or that time."
+        return WhyWaiting(hold.text, change, steps)
     own = min((bot for bot, advice in made.advice.items() if advice.tasks[:1] == (task.id,)), default="")
     if own:
         return WhyWaiting(f"{own} takes it at its next poll.", "", steps)
