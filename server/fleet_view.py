@@ -286,8 +286,9 @@ class FleetView:
         service = self._service
         with service.store.context():
             latest = service.config.refresh(service)
-            gates = get_multi([key_of(PoolGate, pool) for pool in self.pools()])
-            service.announced.refresh(self.pools())
+            pools = self.pools()
+            gates = get_multi([key_of(PoolGate, pool) for pool in pools])
+            service.announced.refresh(pools)
             specs_changed = latest.spec_changes != self._spec_changes
             specs = prewarm_spec.load_all(service) if specs_changed else None
             if since_s is None:
@@ -298,9 +299,11 @@ class FleetView:
                 tasks = TaskToRun.query(TaskToRun.changed_s >= since_s).fetch()
         with self._lock:
             self._switch = latest
-            for record in gates:
+            for pool, record in zip(pools, gates, strict=True):
                 if record is not None:
-                    self._gates[str(record.key.id())] = self._gate_state(record)
+                    self._gates[pool] = self._gate_state(record)
+                elif pool in self._gates:  # Its record is yet to be made, and will begin as the switch stands.
+                    self._gates[pool] = replace(self._gates[pool], stopped=latest.stopped, epoch=latest.switch_epoch)
             if specs is not None:
                 self._specs, self._spec_changes = specs, latest.spec_changes
             self.apply([*bots, *tasks])
@@ -362,8 +365,7 @@ class FleetView:
     def keep_hysteresis(self, pool: str, plan: model.PoolPlan) -> None:
         """The next plan goes on from where this one left the utilization gate."""
         with self._lock:
-            gate = self._gates.get(pool, model.GateState(stopped=self._switch.stopped))
-            self._gates[pool] = replace(gate, open=plan.gate_open, below_since_s=plan.below_since_s)
+            self._gates[pool] = replace(self.gate(pool), open=plan.gate_open, below_since_s=plan.below_since_s)
 
     def tasks_in_system(self, pool: str) -> int:
         """Real tasks that run or wait."""

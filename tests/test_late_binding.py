@@ -113,11 +113,16 @@ def test_a_straggler_has_a_bot_warmed_for_the_generation_before(world: LifeWorld
 def test_a_pool_whose_gate_was_never_written_hands_out_after_the_switch_was_thrown_and_set_back(
     world: LifeWorld,
 ) -> None:
-    switch.set_switch(world.p1, LOCAL_USER, True, "a test")
-    switch.set_switch(world.p1, LOCAL_USER, False, "over")
-    with world.store.context():
-        key_of(PoolGate, "p").delete()
-    world.fresh()
+    idle(world, 1)
+    for _ in range(2):
+        switch.set_switch(world.p1, LOCAL_USER, True, "a test")
+        world.fresh()
+        world.p1.view.plan("p")
+        switch.set_switch(world.p1, LOCAL_USER, False, "over")
+        with world.store.context():
+            key_of(PoolGate, "p").delete()
+        world.fresh()
+        world.p1.view.plan("p")
     one = idle(world, 1)
     start(world.p1, one.takes(world.new_task(**WANTS)))
     two, _ = idle(world, 2), idle(world, 3)
