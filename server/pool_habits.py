@@ -6,14 +6,14 @@ page.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from server.policy.bet_ledger import BetLedger
 from server.policy.bet_watch import BetWatch
-from server.policy.fleet import newest_specs
 from server.policy.memories import Memories
 from server.policy.minds import Minds
-from server.policy.model import PoolView
+from server.policy.model import PoolView, Spec
 from server.policy.queues import State
 from server.policy.turnover import Turnover
 
@@ -39,7 +39,7 @@ class PoolHabits:
         self._turnover.see(view.bots)
         self._turnover.pass_on(view.now_s)
         self._bets.see(view.bots, fleet, outlook)
-        self._count_arrivals(view)
+        self._count_arrivals(view, fleet.specs)
         if self._memories.is_due(view.now_s):
             self._memories.look(outlook.expected_per_s(), view.now_s)
         fleet.view = replace(
@@ -50,17 +50,17 @@ class PoolHabits:
         )
         outlook.turned()
 
-    def _count_arrivals(self, view: PoolView) -> None:
-        """Arrivals since the last look: of states, and of families whose tasks name none."""
+    def _count_arrivals(self, view: PoolView, specs: Mapping[str, Spec]) -> None:
+        """Arrivals since the last look: of states, and of families whose tasks name none: of their current one then."""
         unnamed = {family: demand.arrivals for family, demand in view.demand.items()}
         seen: dict[State, float] = {}
         for (family, generation), demand in view.generation_demand.items():
             if generation:
                 seen[family, generation] = demand.arrivals
                 unnamed[family] = unnamed.get(family, 0.0) - demand.arrivals
-        current = {family: spec.generation for family, spec in newest_specs(view.specs).items()}
         for family, arrivals in unnamed.items():
-            state = family, current.get(family, "")
+            spec = specs.get(family)
+            state = family, spec.generation if spec is not None else ""
             seen[state] = seen.get(state, 0.0) + max(0.0, arrivals)
         for state, arrivals in seen.items():
             more = arrivals - self._arrivals.get(state, arrivals)

@@ -40,11 +40,8 @@ class Appraiser:
     def __init__(self, fleet: Fleet, outlook: Outlook, stock: Stock) -> None:
         self._fleet, self._outlook, self._stock = fleet, outlook, stock
         self._dull: dict[str, tuple[object, ...]] = {}
+        self._version, self._at_s = -1, 0.0
         self._known: dict[str, _Gross] = {}
-
-    def moved(self) -> None:
-        """The fleet or the time is another than at the last value."""
-        self._known.clear()
 
     def is_dull(self, spec: Spec) -> bool:
         """Whether one more copy was worth too little at the last look and nothing spoke for it since.
@@ -101,6 +98,10 @@ class Appraiser:
         )
 
     def _gross_of(self, spec: Spec) -> _Gross:
+        fleet = self._fleet
+        if self._version != fleet.version or self._at_s != fleet.now_s:
+            self._version, self._at_s = fleet.version, fleet.now_s
+            self._known.clear()
         found = self._known.get(spec.family)
         if found is None:
             found = self._known[spec.family] = self._work_out(spec)

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 
 from server.policy import gates
 from server.policy.dispatch import Dispatch
-from server.policy.fleet import HOLDING
 from server.policy.levels import Levels
 from server.policy.minds import Minds
 from server.policy.model import Announcement, Bot, Gate, GateCheck, HandOut, Phase, Purpose, Spec, Value
@@ -33,7 +32,6 @@ class Background:
     def __init__(self, minds: Minds, assigned: Dispatch, superseded: dict[State, str]) -> None:
         self._fleet, self._outlook, self._stock, self._looks = minds.fleet, minds.outlook, minds.stock, minds.looks
         self._view, self._superseded, self.appraiser = minds.fleet.view, superseded, minds.appraiser
-        self.appraiser.moved()
         self.levels = Levels(minds.fleet, assigned)
         self.hand_outs: dict[str, HandOut] = {}
         self._victims: Victims | None = None
@@ -217,22 +215,13 @@ class Background:
             copies = [] if generation == spec.generation else list(fleet.fresh.get(state, ()))
             for name in [*copies, *fleet.stale.get(state, ())]:
                 bot = fleet.by_id[name]
-                ready = self._is_ready(bot) and not self._waits(bot, spec) and not self.holds(bot, spec)
+                waits = gates.is_backing_off(bot, spec, self._view.thresholds, fleet.now_s)
+                ready = self._is_ready(bot) and not waits and not fleet.has(bot, spec)
                 if ready and fleet.fits.fits(spec.dimensions, name):
                     order = self._stock.displaced_by(bot, spec), fleet.poll_order(bot)
                     if best is None or order < best[0]:
                         best = order, bot
         return best[1] if best is not None else None
-
-    def _waits(self, bot: Bot, spec: Spec) -> bool:
-        return gates.backoff_until_s(bot, spec, self._view.thresholds) > self._fleet.now_s
-
-    def holds(self, bot: Bot, spec: Spec) -> bool:
-        """Whether the bot has the spec's state already, and fresh."""
-        slot = bot.slots.get(spec.slot)
-        if slot is None or (slot.family, slot.generation) != (spec.family, spec.generation):
-            return False
-        return slot.phase in HOLDING and not self._fleet.is_stale(slot)
 
     def _bet(self, spec: Spec, bot: Bot, purpose: Purpose, value: Value) -> None:
         state = named(spec.family, spec.generation)
@@ -244,4 +233,3 @@ class Background:
         self.hand_outs[bot.id] = hand_out
         self._fleet.begin_warm_up(bot, spec)
         self.levels.moved(spec)
-        self.appraiser.moved()

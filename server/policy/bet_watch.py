@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from server.policy.bet_ledger import BetLedger
-from server.policy.fleet import HOLDING, Fleet
+from server.policy.fleet import Fleet, held_states
 from server.policy.model import Bot, Phase, Purpose
 from server.policy.outlook import Outlook
 from server.policy.queues import State
@@ -59,7 +59,7 @@ class BetWatch:
         began = held is not None and (before.held is None or before.held.task_id != held.task_id)
         if held is None or not began or held.purpose is not Purpose.FORECAST:
             return
-        gone = _holds(before) - _holds(bot)
+        gone = set(held_states(before)) - set(held_states(bot))
         state = held.family, held.generation
         self._open[bot.id, held.slot] = _Bet(state, held.net, next(iter(sorted(gone)), None))
         self.ledger = self.ledger.staked(held.net, outlook.cold_s(held.family), fleet.now_s)
@@ -98,16 +98,12 @@ class BetWatch:
         return max(0.0, miss_s(costs.cold_s, copies, costs.duration_s) - costs.warm_s)
 
 
-def _holds(bot: Bot) -> set[State]:
-    return {(slot.family, slot.generation) for slot in bot.slots.values() if slot.phase in HOLDING}
-
-
 def _missed(before: Bot, bot: Bot) -> list[State]:
     """States that a task began to use on this bot, or has it warmed for, which the bot did not hold."""
     held = bot.held
     if held is None or (before.held is not None and before.held.task_id == held.task_id):
         return []
-    had = _holds(before)
+    had = held_states(before)
     if held.purpose is Purpose.ON_DEMAND:
         return [(held.family, held.generation)]
     if held.purpose is not Purpose.REAL:

@@ -66,14 +66,11 @@ class DemandSums:
             return self
         fading = [2.0 ** (-passed_s / half_life) for half_life in HALF_LIVES_S]
         fades = 2.0 ** (-passed_s / COST_HALF_LIFE_S)
-        return DemandSums(
+        return replace(
+            self,
             at_s=now_s,
             counts=_faded(self.counts, fading),
             late=_faded(self.late, fading),
-            arrivals=self.arrivals,
-            since_s=self.since_s,
-            first_arrival_s=self.first_arrival_s,
-            last_arrival_s=self.last_arrival_s,
             cold=self.cold.scaled(fades) if self.cold.weights else self.cold,
             warm=self.warm.scaled(fades) if self.warm.weights else self.warm,
             ended=_faded(self.ended, fading),
@@ -88,18 +85,14 @@ class DemandSums:
         sums = self.decay(arrival_s)
         passed_s = sums.at_s - arrival_s
         one = tuple([2.0 ** (-passed_s / half_life) for half_life in HALF_LIVES_S]) if passed_s > 0.0 else ONE
-        return DemandSums(
-            at_s=sums.at_s,
+        return replace(
+            sums,
             counts=_sum(sums.counts, one),
             late=_sum(sums.late, one) if late else sums.late,
             arrivals=sums.arrivals + 1.0,
             since_s=_earlier(sums.since_s, arrival_s),
             first_arrival_s=_earlier(sums.first_arrival_s, arrival_s),
             last_arrival_s=max(sums.last_arrival_s, arrival_s),
-            cold=sums.cold,
-            warm=sums.warm,
-            ended=sums.ended,
-            lasted_s=sums.lasted_s,
         )
 
     def observe(

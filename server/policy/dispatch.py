@@ -22,7 +22,7 @@ from heapq import heapify, heappop, heappush, merge
 
 from server.policy.fleet import Copies, fulfilled, overdue_s
 from server.policy.minds import Minds
-from server.policy.model import Bot, HandOut, Hold, PendingTask, Purpose, Wish
+from server.policy.model import Bot, HandOut, Hold, PendingTask, Purpose, Spec, Wish
 from server.policy.on_demand import OnDemand
 from server.policy.outlook import DEFAULT_COLD_S, Outlook
 from server.policy.queues import Kind, State, turn
@@ -256,15 +256,16 @@ class Dispatcher:
             rank = ranks[state] = ranks.get(state, 0) + 1
             cover = self._cover_of(task, self.result.counted_on.keys())
             if cover:
-                self._wait_for(task, self._fleet.by_id[cover])
+                self._wait_for(task, self._fleet.by_id[cover], state)
                 continue
             bot = self._victim(task, aim)
-            if bot is None or not self._may_wait(task, aim, bot):
+            spec = self._spec_to_wait_for(task, aim, bot) if bot is not None else None
+            if bot is None or spec is None:
                 ranks[state] -= self._start_cold(task, bot)
             elif self._should_hold(task, aim, bot, rank):
                 self._hold(task, state)
             else:
-                self._warm_for(task, bot)
+                self._warm_for(task, bot, spec)
 
     def _first_in_turn(self, priority: int) -> list[PendingTask]:
         """As many tasks as could be served, of each kind: in a long queue the rest cannot."""
@@ -287,20 +288,24 @@ class Dispatcher:
             return None
         if self._victims is None:
             self._victims = Victims(self._fleet, self._stock, self._looks, self._fleet.idle.values())
-        spec = self._fleet.specs.get(aim.family) if aim is not None else None
-        return self._victims.cheapest(task.dimensions, spec.slot if spec is not None else "")
+        return self._victims.cheapest(task.dimensions, self._slot_of(aim))
 
-    def _may_wait(self, task: PendingTask, aim: Wish, bot: Bot) -> bool:
-        """Whether late binding is in question: bots work on its state, and this is not the last idle one that fits."""
+    def _slot_of(self, aim: Wish | None) -> str:
+        spec = self._fleet.specs.get(aim.family) if aim is not None else None
+        return spec.slot if spec is not None else ""
+
+    def _spec_to_wait_for(self, task: PendingTask, aim: Wish, bot: Bot) -> Spec | None:
+        """What to warm the bot with on the task's behalf.
+
+        None where bots do not work on its state, this is the last idle one that fits, or there is no way or no time.
+        """
         fleet = self._fleet
-        if not fleet.working_on(aim):
-            return False
         fits = fleet.fits
-        if fits.names_a_bot(task.dimensions):
-            return False
+        if not fleet.working_on(aim) or fits.names_a_bot(task.dimensions):
+            return None
         idle = sum(fleet.idle_in[group] for group in fits.groups(task.dimensions))
         spec = self._on_demand.spec(task, bot) if idle > 1 else None
-        return spec is not None and self._has_time(task, spec.run_s)
+        return spec if spec is not None and self._has_time(task, spec.run_s) else None
 
     def _should_hold(self, task: PendingTask, aim: Wish, bot: Bot, rank: int) -> bool:
         """Whether waiting for one of the bots that work on the state beats a warm-up of this one.
@@ -312,15 +317,11 @@ class Dispatcher:
         if left_s <= 0.0 or not self._has_time(task, left_s):
             return False
         copies = fleet.working_on(aim)
-        lost_s = self._displaced_s(bot, state)
+        lost_s = self._stock.displaced_s(bot, self._slot_of(aim))
         future_s = costs.saved_s * self._outlook.value(state, self._stock.next_copy(state))
         if future_s > lost_s:
             return False
         return erlang_excess(rank, copies / costs.occupied_s, costs.cold_s) + future_s <= lost_s
-
-    def _displaced_s(self, bot: Bot, state: State) -> float:
-        spec = self._fleet.specs.get(state[0])
-        return self._stock.displaced_s(bot, spec.slot if spec is not None else "")
 
     def _hold(self, task: PendingTask, state: State) -> None:
         until_s = task.created_s + HOLD_SHARE * self._outlook.cold_s(state[0])
@@ -330,14 +331,9 @@ class Dispatcher:
         )
         self.result.holds[task.id] = Hold(task.id, "", until_s, text)
 
-    def _wait_for(self, task: PendingTask, bot: Bot) -> None:
+    def _wait_for(self, task: PendingTask, bot: Bot, state: State) -> None:
         self.result.counted_on[bot.id] = task.id
-        made = self.result.hand_outs.get(bot.id)
-        held = bot.held
-        state = (
-            (held.family, held.generation) if held is not None else (made.family, made.generation) if made else ("", "")
-        )
-        since_s = held.since_s if held is not None else self._fleet.now_s
+        since_s = bot.held.since_s if bot.held is not None else self._fleet.now_s
         spec = self._fleet.spec_of.get(state)
         run_s = spec.run_s if spec is not None else self._outlook.cold_s(state[0])
         text = f"{bot.id} is being warmed for {named(*state)}; the task takes that bot or another that is warm sooner."
@@ -346,16 +342,14 @@ class Dispatcher:
             until_s = min(until_s, max(self._fleet.now_s, task.expires_s - DEADLINE_MARGIN_S))
         self.result.holds[task.id] = Hold(task.id, "", until_s, text)
 
-    def _warm_for(self, task: PendingTask, bot: Bot) -> None:
-        spec = self._on_demand.spec(task, bot)
-        assert spec is not None
-        state = named(spec.family, spec.generation)
-        text = f"{bot.id} is warmed for {task.id}, which takes the first bot that is warm for {state}."
+    def _warm_for(self, task: PendingTask, bot: Bot, spec: Spec) -> None:
+        state = spec.family, spec.generation
+        text = f"{bot.id} is warmed for {task.id}, which takes the first bot that is warm for {named(*state)}."
         hand_out = HandOut(spec.family, spec.generation, spec.revision, Purpose.ON_DEMAND, None, task.id, text)
         self.result.hand_outs[bot.id] = hand_out
-        self._warm_ups_of((spec.family, spec.generation)).append(bot)
+        self._warm_ups_of(state).append(bot)
         self._fleet.begin_warm_up(bot, spec)
-        self._wait_for(task, bot)
+        self._wait_for(task, bot, state)
 
 
 def _began(bot: Bot) -> tuple[float, str]:

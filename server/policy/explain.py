@@ -47,7 +47,7 @@ class Explainer:
             if refused is not None:
                 return self._in_full(refused)
         fitting = self._best_specs(bot)
-        wanted = [spec for spec in fitting if not self._background.holds(bot, spec)][:MOST_VALUES]
+        wanted = [spec for spec in fitting if not self._fleet.has(bot, spec)][:MOST_VALUES]
         spec = wanted[0] if wanted else None
         checks = self._levels.checks(bot, spec)
         values = tuple(self._background.appraiser.value(spec, bot) for spec in wanted)

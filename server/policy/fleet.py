@@ -66,7 +66,8 @@ def newest_specs(specs: Iterable[Spec]) -> dict[str, Spec]:
     return newest
 
 
-def _states(bot: Bot) -> list[State]:
+def held_states(bot: Bot) -> list[State]:
+    """The states that an idle bot has at hand."""
     return [(slot.family, slot.generation) for slot in bot.slots.values() if slot.phase in HOLDING]
 
 
@@ -195,7 +196,7 @@ class Fleet:
         else:
             self.background[bot.id] = bot
             if held.purpose is Purpose.CLEAN:
-                self.cleaning.update(_states(bot))
+                self.cleaning.update(held_states(bot))
             elif held.family and not held.stop:
                 self.warming[held.family, held.generation][bot.id] = bot
 
@@ -230,7 +231,7 @@ class Fleet:
         if self.background.pop(bot.id, None) is not None:
             made = begun if bot.held is None else (bot.held.family, bot.held.generation)
             if bot.held is not None and bot.held.purpose is Purpose.CLEAN:
-                self.cleaning.subtract(_states(bot))
+                self.cleaning.subtract(held_states(bot))
             elif made is not None:
                 self.warming[made].pop(bot.id, None)
         elif begun is not None:
@@ -276,6 +277,13 @@ class Fleet:
             return True
         spec = self.specs.get(slot.family)
         return spec is not None and self.now_s - slot.since_s > spec.fresh_for_s
+
+    def has(self, bot: Bot, spec: Spec) -> bool:
+        """Whether the idle bot has the spec's state already, and fresh."""
+        slot = bot.slots.get(spec.slot)
+        if slot is None or (slot.family, slot.generation) != (spec.family, spec.generation):
+            return False
+        return slot.phase in HOLDING and not self.is_stale(slot)
 
     def is_overdue(self, bot: Bot) -> bool:
         """Whether the bot's warm-up should have ended a while ago."""
@@ -330,10 +338,6 @@ class Fleet:
         if len(held) < 2:
             return list(held)
         return sorted(held, key=lambda one: (spec is not None and one == spec.generation, one))
-
-    def fitting(self, requirement: Requirement, bots: Iterable[Bot]) -> list[Bot]:
-        """Those of the bots that satisfy the requirement (one that the index has)."""
-        return [bot for bot in bots if self.fits.fits(requirement, bot.id)]
 
     def poll_order(self, bot: Bot) -> tuple[int, float, str]:
         """Sorts bots by how soon the process that plans can tell them something: held polls (0) first.

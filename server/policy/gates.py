@@ -246,6 +246,11 @@ def backoff_until_s(bot: Bot, spec: Spec, thresholds: Thresholds) -> float:
     return failed_s + thresholds.bot_backoff_s if failed_s > spec.resumed_s else 0.0
 
 
+def is_backing_off(bot: Bot, spec: Spec, thresholds: Thresholds, now_s: float) -> bool:
+    """Whether the spec is not tried on the bot now, since it failed there lately."""
+    return backoff_until_s(bot, spec, thresholds) > now_s
+
+
 def breaker_gate(spec: Spec, gate: GateState) -> GateCheck:
     """Gate 7: the spec's circuit breaker is closed."""
     why = gate.open_breakers.get(spec.family)

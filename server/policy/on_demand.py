@@ -36,7 +36,7 @@ class OnDemand:
             return None  # The task itself would be done with it sooner.
         if any(fleet.is_overdue(other) for other in fleet.warming.get((found.family, found.generation), {}).values()):
             return None  # Its runs may hang: one is enough.
-        if gates.backoff_until_s(bot, found, fleet.view.thresholds) > fleet.now_s:
+        if gates.is_backing_off(bot, found, fleet.view.thresholds, fleet.now_s):
             return None
         return found if self._hears(bot) and not gates.is_blocked(bot) else None
 

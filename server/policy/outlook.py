@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from server.policy.demand import with_guess
 from server.policy.fleet import Fleet
@@ -63,6 +62,7 @@ class Outlook:
         self._rates: dict[State, _Rates] = {}
         self._costs: dict[str, Costs] = {}
         self._total: tuple[float, float, float] | None = None
+        self._named: dict[str, list[Demand]] | None = None
         self._announced_in: tuple[Announcement, ...] = ()
         self._announced: dict[str, list[Announcement]] = {}
         self.turns = 0
@@ -87,7 +87,7 @@ class Outlook:
         """The weights of the memories or the residence changed: nothing that was worked out holds."""
         self._rates.clear()
         self._total = None
-        self.__dict__.pop("_named", None)
+        self._named = None
         self.turns += 1
 
     # ---- costs
@@ -185,18 +185,18 @@ class Outlook:
         if told is not None:
             return self._now(told, memories)
         rates = self._now(self._view.demand.get(family, _NOBODY), memories)
-        for demand in self._named.get(family, ()):
+        for demand in self._by_generation().get(family, ()):
             rates = [max(0.0, a - b) for a, b in zip(rates, self._now(demand, memories), strict=True)]
         return rates
 
-    @cached_property
-    def _named(self) -> dict[str, list[Demand]]:
+    def _by_generation(self) -> dict[str, list[Demand]]:
         """Per family the demand for each of its generations; for a view that does not tell the others apart."""
-        found: dict[str, list[Demand]] = defaultdict(list)
-        for (family, generation), demand in self._view.generation_demand.items():
-            if generation:
-                found[family].append(demand)
-        return found
+        if self._named is None:
+            self._named = defaultdict(list)
+            for (family, generation), demand in self._view.generation_demand.items():
+                if generation:
+                    self._named[family].append(demand)
+        return self._named
 
     def _now(self, demand: Demand, memories: Sequence[int]) -> list[float]:
         """The rates as they have decayed until now."""

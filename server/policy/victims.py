@@ -55,7 +55,7 @@ class Looks:
 class _Pile:
     """Bots that look alike, the one to take first at the end; sorted when first asked for."""
 
-    __slots__ = ("_sorted", "bots", "order")
+    __slots__ = ("_sorted", "bots")
 
     def __init__(self) -> None:
         self.bots: list[Bot] = []
@@ -102,7 +102,7 @@ class Victims:
             if now > heap[0]:
                 heapq.heapreplace(heap, now)
                 continue
-            if spec is not None and self._holds(bot, spec):
+            if spec is not None and self._fleet.has(bot, spec):
                 aside.append(heapq.heappop(heap))
                 continue
             if spec is not None and bot.failed_s and self._waits(bot, spec):
@@ -165,10 +165,4 @@ class Victims:
         return (bot for bot in reversed(pile.bots) if bot.id in idle and fits.fits(requirement, bot.id))
 
     def _waits(self, bot: Bot, spec: Spec) -> bool:
-        return gates.backoff_until_s(bot, spec, self._fleet.view.thresholds) > self._fleet.now_s
-
-    def _holds(self, bot: Bot, spec: Spec) -> bool:
-        held = bot.slots.get(spec.slot)
-        if held is None or held.phase not in HOLDING:
-            return False
-        return (held.family, held.generation) == (spec.family, spec.generation) and not self._fleet.is_stale(held)
+        return gates.is_backing_off(bot, spec, self._fleet.view.thresholds, self._fleet.now_s)
