@@ -14,6 +14,7 @@ from server.records.announcement import PoolAnnouncements
 from server.service import Service
 from server.sweep_schedule import Beat, SweepSchedule
 from server.sweeps import SWEEPS
+from tests import life_world
 from tests.life_world import POOL, LifeWorld, Machine
 
 MIRA, NOAH = Principal("user:mira", CLIENT), Principal("user:noah", CLIENT)
@@ -54,10 +55,7 @@ def task(world: LifeWorld, service: Service, family: str = "src", **changes: obj
 def exchange(world: LifeWorld) -> None:
     """Half a minute passes, and pages go round."""
     world.clock.advance(30.0)
-    for service in world.services:
-        service.pages.flush()
-    for service in world.services:
-        service.pages.merge()
+    life_world.exchange(world)
     world.fresh()
 
 

@@ -239,6 +239,24 @@ class Machine:
         return self.runs[-1]
 
 
+def exchange(world: LifeWorld) -> None:
+    """Pages go round: every process knows what the others noted."""
+    for service in world.services:
+        service.pages.flush()
+    for service in world.services:
+        service.pages.merge()
+
+
+def idle_machines(world: LifeWorld, number: int = 2) -> list[Machine]:
+    """bot1, bot2, … which shook hands a second ago, known to all processes."""
+    machines = [Machine(world, f"bot{one}") for one in range(1, number + 1)]
+    for machine in machines:
+        machine.handshake()
+    world.clock.advance(1)
+    world.fresh()
+    return machines
+
+
 def hand_out(
     service: Service,
     token: Token,

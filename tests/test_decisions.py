@@ -12,23 +12,7 @@ from server.page_kinds import DECISIONS, join_newest
 from server.policy.bet_ledger import BetLedger
 from server.policy.model import Gate, GateCheck, Refused, Value
 from server.service import Service
-from tests.life_world import FAMILY, LIVE, POOL, LifeWorld, Machine, start
-
-
-def fleet(world: LifeWorld, number: int = 2) -> list[Machine]:
-    machines = [Machine(world, f"bot{one}") for one in range(1, number + 1)]
-    for machine in machines:
-        machine.handshake()
-    world.clock.advance(1)
-    world.fresh()
-    return machines
-
-
-def exchange(world: LifeWorld) -> None:
-    for service in world.services:
-        service.pages.flush()
-    for service in world.services:
-        service.pages.merge()
+from tests.life_world import FAMILY, LIVE, POOL, LifeWorld, exchange, idle_machines, start
 
 
 def kinds(service: Service) -> list[str]:
@@ -43,7 +27,7 @@ def refused(gate: Gate = Gate.VALUE, text: str = "The value refused: too little.
 
 def test_a_refused_poll_is_kept_with_its_gates_terms_config_and_what_would_change_it(world: LifeWorld) -> None:
     world.prewarming(expected_per_h=0.01)
-    fleet(world, 1)[0].poll()
+    idle_machines(world, 1)[0].poll()
     (one,) = world.p1.decisions.kept(POOL)
     assert (one["bot"], one["kind"], one["gate"]) == ("bot1", "refused.value", "value")
     assert one["config_revision"] == world.p1.config.revision > 0
@@ -54,7 +38,7 @@ def test_a_refused_poll_is_kept_with_its_gates_terms_config_and_what_would_chang
 
 def test_every_hand_out_keeps_its_terms_with_its_run(world: LifeWorld) -> None:
     world.prewarming(expected_per_h=1000)
-    machines = fleet(world, 3)
+    machines = idle_machines(world, 3)
     runs = [machine.poll().delivery for machine in machines]
     assert all(runs)
     for run in runs:
@@ -67,7 +51,7 @@ def test_every_hand_out_keeps_its_terms_with_its_run(world: LifeWorld) -> None:
 
 def test_a_preempted_run_is_kept_with_the_task_that_it_gave_way_to(world: LifeWorld) -> None:
     world.prewarming(expected_per_h=1000)
-    run = fleet(world, 1)[0]
+    run = idle_machines(world, 1)[0]
     run.poll()
     start(world.p1, run.runs[-1])
     waiting = world.new_task()
@@ -80,7 +64,7 @@ def test_a_preempted_run_is_kept_with_the_task_that_it_gave_way_to(world: LifeWo
 def test_what_shadow_mode_would_have_done_is_counted_apart(world: LifeWorld) -> None:
     world.prewarming(expected_per_h=1000)
     world.configure(mode="shadow")
-    fleet(world, 1)[0].poll()
+    idle_machines(world, 1)[0].poll()
     assert kinds(world.p1) == ["refused.shadow"]
     assert "would have warmed bot1" in world.p1.decisions.kept(POOL)[0]["text"]
 
@@ -142,7 +126,7 @@ def why(world: LifeWorld) -> dict[str, Any]:
 
 def test_the_commonest_refusal_is_the_answer(world: LifeWorld) -> None:
     world.prewarming(expected_per_h=0.01)
-    fleet(world, 3)
+    idle_machines(world, 3)
     found = why(world)
     assert found["sentence"].startswith(
         "Nothing is prewarmed in p now: 3 of 3 bots of p without a run are refused. The"
@@ -154,7 +138,7 @@ def test_the_commonest_refusal_is_the_answer(world: LifeWorld) -> None:
 
 def test_it_says_so_when_bots_are_about_to_be_warmed_or_all_run(world: LifeWorld) -> None:
     world.prewarming(expected_per_h=1000)
-    bot = fleet(world, 1)[0]
+    bot = idle_machines(world, 1)[0]
     assert why(world)["sentence"] == "1 bot of p gets background work at the next poll."
     bot.poll()
     assert why(world)["sentence"] == "No bot of p is without a run."
@@ -167,12 +151,12 @@ def test_a_pool_that_is_none_is_not_found(world: LifeWorld) -> None:
 
 def test_a_stopped_pool_says_that_it_is_stopped(world: LifeWorld) -> None:
     world.configure(**LIVE | {"mode": "off"})
-    fleet(world, 1)
+    idle_machines(world, 1)
     assert "prewarming is off in p" in why(world)["sentence"]
 
 
 def test_the_api_tells_it(world: LifeWorld) -> None:
-    fleet(world, 1)
+    idle_machines(world, 1)
     client = world.client(world.p1)
     assert client.get(f"/api/v1/why/pools/{POOL}").json["pool"] == POOL
     assert client.get("/api/v1/why/pools/nowhere").status_code == 404
@@ -181,7 +165,7 @@ def test_the_api_tells_it(world: LifeWorld) -> None:
 def test_it_tells_what_forecasts_of_each_worth_brought_and_for_whom_they_are_closed(world: LifeWorld) -> None:
     world.prewarming(cold_cost_s=60)
     world.prewarming("slow", cold_cost_s=6000)
-    fleet(world, 1)
+    idle_machines(world, 1)
     ledger, now_s = BetLedger(), world.clock.now_s()
     for _ in range(40):
         ledger = ledger.staked(0.2, 60.0, now_s)
