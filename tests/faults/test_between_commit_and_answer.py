@@ -124,7 +124,7 @@ def test_10_a_worker_whose_view_stands_still_stops_no_healthy_run_and_restarts_n
     assert again.start(a) and not again.must_stop(b)
     assert api.cancel(task_id, kill_running=True).was_running
     again.must_stop(b)  # b may not know yet
-    assert again.must_stop(a), "a reads the store before it lets a stopped run go on"
+    wait_for(lambda: again.must_stop(a), 5.0, "a looks at the store every second or two, whoever took the cancel")
     frozen.unlink()
     wait_for(lambda: again.must_stop(b), 5.0, "b sees the stop once it can see again")
     again.tell(again.end(-15), b)
