@@ -25,14 +25,21 @@ class Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
-def _no_truth_value(value: Any) -> Any:
-    if isinstance(value, bool):
+def _is_number(value: Any) -> Any:
+    if isinstance(value, bool | str):
         raise ValueError("must be a number")
     return value
 
 
-Number = Annotated[float, BeforeValidator(_no_truth_value)]
-Whole = Annotated[int, BeforeValidator(_no_truth_value)]
+def _is_whole(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        raise ValueError("must be a whole number")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_is_number)]
+Whole = Annotated[int, BeforeValidator(_is_whole)]
+"""Numbers, and no text that looks like one."""
 Flag = Annotated[bool, Field(strict=True)]
 """True or false, and no word that may mean it."""
 

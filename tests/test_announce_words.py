@@ -86,7 +86,7 @@ def test_no_tag_does_worse_than_be_refused(text: str) -> None:
     [
         ("count", 0, "must be at least 1; 0 given"),
         ("count", 1001, "must be at most"),
-        ("count", True, "must be a number"),
+        ("count", True, "must be a whole number"),
         ("in_s", -1, "must be at least 0 s; -1 given"),
         ("in_s", 8 * 86_400, "must be at most"),
         ("for_s", 9, "must be at least 10 s; 9 given"),

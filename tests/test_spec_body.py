@@ -42,6 +42,8 @@ def wrong(value, limits: PoolConfig | None = None) -> dict[str, str]:
         ("run_s", 601, "must be at most task.execution_timeout_s (600); 601 given"),
         ("expected_per_h", "often", "must be a number"),
         ("expected_per_h", True, "must be a number"),
+        ("expected_per_h", "2", "must be a number"),
+        ("max_running", "1", "must be a whole number"),
         ("resumable", "perhaps", "must be true or false"),
         ("max_running", 1.5, "must be a whole number"),
         ("run_cost_s", float("inf"), "must be a finite number"),

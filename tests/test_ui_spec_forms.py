@@ -121,7 +121,7 @@ WRONG = {
     "expected_per_h": ("-1", "must be at least 0"),
     "resumable": ("perhaps", "must be true or false"),
     "survives_reboot": ("nan", "must be true or false"),
-    "max_running": ("inf", "must be a whole number"),
+    "max_running": ("many", "must be a whole number"),
     "run_cost_s": ("inf", "must be a finite number"),
     "letters": ("ABC", "must have two letters or digits"),
     "note": ("x" * 1001, "may have at most 1000 characters"),
@@ -149,6 +149,14 @@ def test_all_that_is_wrong_is_said_at_once(pages):
         False
     ]
     assert "3 fields have to be mended; nothing was saved." in text(page)
+
+
+def test_a_field_that_the_form_does_not_have_is_named_and_nothing_is_saved(pages):
+    page = pages.send("/specs/new", {**SPEC, "colour": "red"}, status=400)
+    assert "The form has no field colour" in text(page)
+    pages.get("/specs/my-src", status=404)
+    page = pages.send("/config/defaults", {"base_revision": "1", "utilisation_stop": "0.5"}, status=400)
+    assert "The form has no field utilisation_stop" in text(page)
 
 
 def test_a_family_that_exists_is_said_at_its_field(registered):

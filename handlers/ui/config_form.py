@@ -141,11 +141,6 @@ class ConfigForm:
         return [(f"f-{path}" if path in NAMES else "", path, text) for path, text in found]
 
 
-def posted(form: Mapping[str, str]) -> dict[str, str]:
-    """What was typed, by path."""
-    return {name: form.get(name, "") for name in NAMES}
-
-
 def prefilled(texts: Mapping[str, str], asked: list[str]) -> dict[str, str]:
     """The form with what a link has typed already: `?set=field:value`."""
     found = dict(texts)

@@ -114,7 +114,7 @@ def _edit(visit: Visit, scope: Scope) -> Response:
 def _save(visit: Visit, scope: Scope) -> Response:
     base = config.get_revision(visit.service, _whole(visit.text("base_revision"), "base_revision"))
     before, note = scope.texts_of(base.body), visit.text("note").strip()
-    texts = form_fields.picked(config_form.posted(visit.asked.form), visit.asked.form, before)
+    texts = form_fields.picked(form_fields.posted(visit.asked.form, config_form.DOCS), visit.asked.form, before)
     try:
         body = scope.into(base.body, texts)
         saved = config.save_config(visit.service, visit.principal, body, base.revision, note)

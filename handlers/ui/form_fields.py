@@ -22,6 +22,10 @@ CACHES = "task.caches"
 """A list of `name` and `path`; a mapping of names to paths in the form."""
 DIMENSIONS = "dimensions"
 """Values by key; alternatives as `a|b` in the form."""
+PICK = "pick."
+"""Before a field's path: whose text to go on with, where two editors changed it."""
+BESIDE = ("csrf_token", "base_revision", "note", "yaml", "as")
+"""What a form has besides the fields of its document."""
 _INDEX = re.compile(r"\[\d+\]")
 _LINE = re.compile(r"^YAML: line (\d+), column \d+: ")
 
@@ -108,10 +112,23 @@ def _alternatives(item: Any) -> Any:
 # ---- text → values
 
 
+def posted(form: Texts, docs: Iterable[FieldDoc]) -> dict[str, str]:
+    """What was typed, by path.
+
+    Raises:
+        InvalidArgument: a field that the form does not have.
+    """
+    paths = [doc.path for doc in docs]
+    for name in form:
+        if name.removeprefix(PICK) not in paths and name not in BESIDE:
+            raise errors.InvalidArgument(f"the form has no field {name[:80]}")
+    return {path: form.get(path, "") for path in paths}
+
+
 def body_of(texts: Texts, docs: Iterable[FieldDoc]) -> tuple[dict[str, Any], dict[str, str]]:
     """The body that a form means, and by path what is no list or mapping where there must be one.
 
-    Numbers stay text, which the model's own check reads.
+    What must be a number and is none stays text, which the model refuses.
     """
     body: dict[str, Any] = {}
     wrong: dict[str, str] = {}
@@ -141,7 +158,16 @@ def _value_of(text: str, doc: FieldDoc) -> Any:
         return _list(text)
     if doc.kind == "flag":
         return {"true": True, "false": False}.get(text.strip().lower(), text)
-    return text.strip()
+    return _number(text.strip()) if doc.kind in ("number", "whole") else text.strip()
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _list(text: str) -> list[Any]:
@@ -253,8 +279,8 @@ def merge(base: Texts, mine: Texts, theirs: Texts) -> Merge:
 
 
 def picked(texts: Texts, asked: Texts, theirs: Texts) -> dict[str, str]:
-    """The form's texts, with theirs in place of mine where the conflict view was answered so (`pick.PATH`)."""
-    given_up = {path for path in texts if asked.get(f"pick.{path}") == "theirs"}
+    """The form's texts, with theirs in place of mine where the conflict view was answered so."""
+    given_up = {path for path in texts if asked.get(f"{PICK}{path}") == "theirs"}
     return {path: theirs.get(path, "") if path in given_up else text for path, text in texts.items()}
 
 

@@ -115,11 +115,6 @@ def texts_of(body: SpecBody) -> dict[str, str]:
     return form_fields.texts_of(_plain(body), DOCS)
 
 
-def posted(form: Mapping[str, str]) -> dict[str, str]:
-    """What was typed, by path."""
-    return {doc.path: form.get(doc.path, "") for doc in DOCS}
-
-
 def body_of(texts: Mapping[str, str], config: Callable[[str], PoolConfig], yaml: str = "") -> dict[str, Any]:
     """The body to save, from YAML where that is given; `config` finds the settings of a pool.
 

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from handlers.ui import diffs, fleet_model, form_fields, recent_tasks
 from handlers.ui.chrome import refresh
-from handlers.ui.spec_form import NOTE, SpecForm, body_of, posted, said_in, texts_of, yaml_of
+from handlers.ui.spec_form import DOCS, NOTE, SpecForm, body_of, said_in, texts_of, yaml_of
 from handlers.ui.visit import Route, Visit
 from server import errors, prewarm_spec, spec_body
 from server.access import Permission
@@ -67,7 +67,7 @@ def new(visit: Visit) -> Response:
 
 def create(visit: Visit) -> Response:
     """Registers a family."""
-    texts, yaml = posted(visit.asked.form), visit.text("yaml")
+    texts, yaml = form_fields.posted(visit.asked.form, DOCS), visit.text("yaml")
     try:
         spec = prewarm_spec.create(visit.service, visit.principal, body_of(texts, visit.service.config.pool, yaml))
     except errors.FieldErrors as error:
@@ -94,7 +94,7 @@ def save(visit: Visit, family: str) -> Response:
     spec = prewarm_spec.get_spec(visit.service, visit.principal, family)
     base, yaml = _number(visit, "base_revision"), visit.text("yaml")
     saved = _texts_of_revision(visit, family, base)
-    texts = form_fields.picked(posted(visit.asked.form), visit.asked.form, saved)
+    texts = form_fields.picked(form_fields.posted(visit.asked.form, DOCS), visit.asked.form, saved)
     try:
         body = body_of(texts, visit.service.config.pool, yaml)
         done = prewarm_spec.edit(visit.service, visit.principal, family, body, base)
