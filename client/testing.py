@@ -31,7 +31,9 @@ def test(arguments: Sequence[str]) -> None:
         "ruff": ["-m", "ruff", "check", "."],
         "mypy": ["-m", "mypy", *TYPED],
         "import contracts": ["-c", "from importlinter.cli import lint_imports_command as run; run()"],
-        "pytest": ["-m", "pytest", "-m", "not emulator"],
+        "pytest": ["-m", "pytest", "-m", "not emulator and not processes", "-n", "auto", "--maxprocesses", "4"],
+        # Those that start processes keep time limits: each has the machine for itself.
+        "pytest with processes": ["-m", "pytest", "-m", "processes and not emulator"],
     }
     failed = [name for name, command in checks.items() if _run(name, command)]
     if failed:
