@@ -115,7 +115,8 @@ class Fleet:
         """Another one after every change."""
         self._begun: dict[str, State] = {}
         """Bots that a decision gave something, with the state that they use or make: until they are put in anew."""
-        self._expiries: list[tuple[float, str]] = []
+        self._expiries: list[tuple[float, str, str]] = []
+        """When states on idle bots go stale, by bot and slot; those that were used or displaced since are no more."""
         self._quiet: list[tuple[float, str]] = []
         """When bots that are kept quiet are idle."""
         requirements = {task.dimensions for task in view.pending} | {spec.dimensions for spec in view.specs}
@@ -131,8 +132,8 @@ class Fleet:
         """A later look at the same pool, the view where it changed; bots, tasks and specs come by `put_…()`."""
         self.now_s, self.view = now_s, self.view if view is None else view
         while self._expiries and self._expiries[0][0] < now_s:
-            name = heapq.heappop(self._expiries)[1]
-            if name in self.idle:
+            at_s, name, slot = heapq.heappop(self._expiries)
+            if name in self.idle and self._expires_s(self.by_id[name].slots.get(slot)) == at_s:
                 self.put_bot(replace(self.by_id[name]))
         while self._quiet and self._quiet[0][0] <= now_s:
             self.put_bot(self.by_id[heapq.heappop(self._quiet)[1]])
@@ -209,9 +210,14 @@ class Fleet:
                 copies = self.stale if self.is_stale(slot) else self.fresh
                 copies[state][bot.id] = name
                 self.generations[slot.family][slot.generation] += 1
-                spec = self.specs.get(slot.family)
-                if copies is self.fresh and spec is not None:
-                    heapq.heappush(self._expiries, (slot.since_s + spec.fresh_for_s, bot.id))
+                at_s = self._expires_s(slot)
+                if at_s is not None and copies is self.fresh:
+                    heapq.heappush(self._expiries, (at_s, bot.id, name))
+
+    def _expires_s(self, slot: Slot | None) -> float | None:
+        """When the state goes stale by age; None when it never does."""
+        spec = self.specs.get(slot.family) if slot is not None else None
+        return slot.since_s + spec.fresh_for_s if slot is not None and spec is not None else None
 
     def _forget(self, bot: Bot) -> None:
         """Takes a usable bot out of all but `by_id`."""
