@@ -1,7 +1,8 @@
 """Serves the application: a granian master and its workers, each a process with threads.
 
 The master takes the data folder, then forks. A worker that dies is replaced, however often and fast that happens; one
-that cannot even start ends the server, since the next one could not either.
+that cannot even start ends the server, since the next one could not either. Where it is the store that is gone, the
+next one tries again.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ def serve(
             return make_application(settings)
         except errors.PilotlightError as error:
             log.error("worker_cannot_start", reason=error.text)
+            if isinstance(error, errors.StoreUnavailable):
+                SystemClock().sleep(SOON_S)  # it may come back; this is no early death
             raise SystemExit(1) from error
 
     try:

@@ -131,3 +131,9 @@ def _process(code: str, folder: Path, *arguments: str) -> Iterator[tuple[subproc
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def test_a_worker_makes_no_folder_in_place_of_one_that_is_gone(tmp_path: Path) -> None:
+    with pytest.raises(errors.StoreUnavailable):
+        join_generation(tmp_path / "gone", 1)
+    assert not (tmp_path / "gone").exists()

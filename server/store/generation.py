@@ -95,14 +95,16 @@ def lock_generation(folder: Path | str, *, wait_for_workers_s: float = 10.0, clo
 def join_generation(folder: Path | str, number: int) -> Generation:
     """Says that this worker serves the folder as part of a generation.
 
+    A folder that is gone, as a disk that is unplugged, is not made anew: it would be an empty one.
+
     Raises:
         FolderInUse: the folder has another generation by now; the worker must not serve.
         StoreUnavailable: the folder cannot be used.
     """
     folder = Path(folder)
-    file = _open(folder, _WORKERS)
+    file = _open(folder, _WORKERS, make=False)
     locked = _try_lock(file, fcntl.LOCK_SH)
-    with _open(folder, _MASTER) as master:
+    with _open(folder, _MASTER, make=False) as master:
         current = _read(master)
     if not locked or current.get("generation") != number:
         file.close()
@@ -118,10 +120,12 @@ def current_generation(folder: Path | str) -> dict[str, int]:
         return _read(file)
 
 
-def _open(folder: Path, name: str) -> IO[str]:
+def _open(folder: Path, name: str, *, make: bool = True) -> IO[str]:
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return os.fdopen(os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8")
+        if make:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        flags = os.O_RDWR | (os.O_CREAT if make else 0)
+        return os.fdopen(os.open(folder / name, flags, 0o600), "r+", encoding="utf-8")
     except OSError as error:
         raise errors.StoreUnavailable(f"the data folder {folder} cannot be used: {error}") from error
 

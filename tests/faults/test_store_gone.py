@@ -20,6 +20,7 @@ from server.store.sqlite_pool import FILE_NAME
 from tests.faults.conftest import StartBot, StartServer
 from tests.faults.fleet import FaultServer, started_twice, starts, state, task, wait_for, wait_for_ends, wait_for_state
 from tests.faults.stand_in import StandInBot
+from tests.server_process import kill
 
 pytestmark = pytest.mark.processes
 
@@ -126,3 +127,18 @@ def test_health_says_that_the_store_is_gone_and_that_it_is_back(start_server: St
     assert run.start()
     run.finish()
     wait_for_state(server.api(), task_id, "COMPLETED")
+
+
+def test_a_worker_that_starts_while_the_store_is_gone_waits_for_it_and_makes_no_empty_one(
+    start_server: StartServer,
+) -> None:
+    server = start_server()
+    api = server.api()
+    task_id = api.new_task(task(id="b1"))
+    server.wait_for_all_workers()
+    with taken_away(server):
+        kill(server.workers()[0])
+        time.sleep(4.0)
+        assert server.process.poll() is None, "the master goes on trying"
+    server.wait_for_all_workers()
+    assert state(api, task_id) == "PENDING"
