@@ -34,7 +34,7 @@ def why_pool(service: Service, pool: str) -> dict[str, Any]:
         "pool": pool,
         "mode": service.config.thresholds(pool).mode,
         "self_shadow": service.view.watch(pool).to_plain() if service.view.watch(pool).is_shadow else None,
-        "sentence": _sentence(pool, looked_at, now),
+        "sentence": _sentence(pool, looked_at, now, _running(service, pool)),
         "would_change": now[0]["would_change"] if now and not _given(looked_at) else "",
         "config_revision": service.config.revision,
         "view_age_s": service.view.age_s(),
@@ -85,7 +85,13 @@ def _given(looked_at: list[model.Advice]) -> int:
     return sum(1 for advice in looked_at if advice.background is not None)
 
 
-def _sentence(pool: str, looked_at: list[model.Advice], now: list[dict[str, Any]]) -> str:
+def _running(service: Service, pool: str) -> int:
+    """Bots that do background work now."""
+    held = (entry.policy.held for entry in service.view.bots(pool))
+    return sum(1 for one in held if one is not None and one.purpose is not model.Purpose.REAL)
+
+
+def _sentence(pool: str, looked_at: list[model.Advice], now: list[dict[str, Any]], running: int) -> str:
     given = _given(looked_at)
     if given:
         return f"{count(given, f'bot of {pool} gets', f'bots of {pool} get')} background work at the next poll."
@@ -95,4 +101,8 @@ def _sentence(pool: str, looked_at: list[model.Advice], now: list[dict[str, Any]
         return f"The bots of {pool} get real tasks, or nothing is planned for them."
     most = now[0]
     who = f"{most['bots']:,} of {count(len(looked_at), f'bot of {pool}', f'bots of {pool}')} without a run"
-    return f"Nothing is prewarmed in {pool} now: {who} {'is' if most['bots'] == 1 else 'are'} refused. {most['text']}"
+    refused = f"{who} {'is' if most['bots'] == 1 else 'are'} refused. {most['text']}"
+    if running:
+        busy = count(running, f"bot of {pool} does", f"bots of {pool} do")
+        return f"{busy} background work now, and no more: {refused}"
+    return f"Nothing is prewarmed in {pool} now: {refused}"

@@ -144,6 +144,15 @@ def test_it_says_so_when_bots_are_about_to_be_warmed_or_all_run(world: LifeWorld
     assert why(world)["sentence"] == "No bot of p is without a run."
 
 
+def test_background_work_that_is_under_way_is_told_before_what_holds_more_back(world: LifeWorld) -> None:
+    world.prewarming(expected_per_h=1000, max_running=1)
+    first, *_ = idle_machines(world, 2)
+    first.poll()
+    assert why(world)["sentence"].startswith(
+        "1 bot of p does background work now, and no more: 1 of 1 bot of p without a run is refused."
+    )
+
+
 def test_a_pool_that_is_none_is_not_found(world: LifeWorld) -> None:
     with pytest.raises(errors.NotFound, match="no pool nowhere"):
         pool_why.why_pool(world.p1, "nowhere")
