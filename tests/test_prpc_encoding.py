@@ -102,7 +102,9 @@ def test_a_compressed_body_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"not gzip", gzip.compress(REQUEST.SerializeToString())[:-3], gzip.compress(b"") + b"more"]
+    "body",
+    [b"not gzip", gzip.compress(REQUEST.SerializeToString())[:-3], gzip.compress(b"") + b"more"],
+    ids=["other", "cut", "longer"],
 )
 def test_a_body_that_is_not_gzip_although_it_says_so_is_refused(body: bytes) -> None:
     answer = post(server(lambda call, request: ANSWER), body, Content_Encoding="gzip")
