@@ -150,6 +150,20 @@ def test_a_task_that_waits_can_be_cancelled(pages):
     assert "Cancelled" in pages.get(f"/tasks/{task}").html.h1.get_text()
 
 
+def test_an_open_page_takes_the_cancel_button_away_when_the_task_ends(pages):
+    pages.bot()
+    task = pages.task()
+    page = pages.get(f"/tasks/{task}")
+    assert page.html.find("button", string="Cancel…")
+    run = pages.bot()
+    body = {"id": "b1", "task_id": run["manifest"]["task_id"], "session": run["session"]}
+    pages.app.post_json(f"/swarming/api/v1/bot/task_update/{body['task_id']}", body)
+    pages.app.post_json(f"/swarming/api/v1/bot/task_update/{body['task_id']}", {**body, "exit_code": 0, "duration": 1})
+    pages.clock.advance(3)
+    news = pages.app.get(page.html.body["data-live"], {"since": page.html.body["data-since"]}).json["parts"]
+    assert "Finished" in news["head"] and news["act"].strip() == ""
+
+
 def test_output_is_shown_as_text_without_colours_and_control_codes(pages):
     task = pages.task()
     data = b"plain\n\x1b[32mgreen\x1b[0m <b>\x00\nlast"

@@ -18,7 +18,13 @@ from server.records.task import LIVE, TaskRequest, TaskResult
 from server.task_results import STATE_QUERIES, ListQuery, list_tasks
 
 PER_PAGE = 100
-FRAGMENTS = {"head": "task/head.html", "why": "task/why.html", "output": "task/output.html", "facts": "task/facts.html"}
+FRAGMENTS = {
+    "head": "task/head.html",
+    "act": "task/act.html",
+    "why": "task/why.html",
+    "output": "task/output.html",
+    "facts": "task/facts.html",
+}
 SHOWN_BYTES = 256 * 1024
 """Output on the page: the last so many bytes; all of it is one click away."""
 MOST_LINES = 5000
@@ -66,11 +72,7 @@ def task(visit: Visit, task_id: str) -> Response:
     """One task."""
     model = live_model(visit, task_id)
     parts = fragments.rendered(visit, FRAGMENTS, model)
-    live = model["result"].state in LIVE
-    may_cancel = live and visit.principal.may(Permission.TASK_CANCEL, model["result"].pool)
-    return visit.render(
-        "task.html", parts=parts.html, revision=parts.revision, live=live, may_cancel=may_cancel, **model
-    )
+    return visit.render("task.html", parts=parts.html, revision=parts.revision, **model)
 
 
 def live_model(visit: Visit, task_id: str) -> dict[str, Any]:
@@ -82,8 +84,11 @@ def live_model(visit: Visit, task_id: str) -> dict[str, Any]:
     result = task_results.get_result(visit.service, visit.principal, task_id)
     request = task_results.get_request(visit.service, visit.principal, task_id)
     output, cut = _end_of_output(visit, str(result.key.id()))
+    live = result.state in LIVE
     return {
         "result": result,
+        "live": live,
+        "may_cancel": live and visit.principal.may(Permission.TASK_CANCEL, result.pool),
         "row": recent_tasks.row(result),
         "piece": _slice(request, result),
         "request": request,
