@@ -60,6 +60,20 @@ def test_the_longest_names_of_bots_and_pools_do_not_make_pages_scroll_sideways(p
         assert wide <= 0, f"{address[:20]} is {wide} px too wide at {width} px: {page.evaluate(WIDEST)}"
 
 
+@pytest.mark.parametrize("width", [390, 1024, 1280])
+def test_the_heading_of_a_folded_group_is_not_printed_over_its_note(page, site, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    open_page(page, "/specs/new")
+    assert page.locator("details.group").count() == 3
+    assert page.evaluate(OVERPRINTED) == []
+
+
+OVERPRINTED = """() => [...document.querySelectorAll('details.group > summary')].filter((one) => {
+  const words = document.createRange();
+  words.selectNodeContents(one.querySelector('h2'));
+  return words.getBoundingClientRect().right > one.querySelector('.note').getBoundingClientRect().left;
+}).map((one) => one.innerText)"""
+
 WIDEST = """() => [...document.querySelectorAll('body *')]
   .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth && !one.closest('.tbl-x'))
   .slice(0, 6).map((one) => `${one.parentNode.className} > ${one.tagName}.${one.className}`)"""
