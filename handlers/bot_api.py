@@ -265,7 +265,7 @@ def parse_update(body: dict[str, Any], path_task_id: str) -> task_update.Update:
     if not isinstance(offset, int) or isinstance(offset, bool):
         raise errors.InvalidArgument("output_chunk_start: must be a whole number of bytes", field="output_chunk_start")
     exit_code, duration = body.get("exit_code"), body.get("duration")
-    hard, io, canceled = (bool(body.get(name)) for name in ("hard_timeout", "io_timeout", "canceled"))
+    hard, io, canceled = (_flag(body, name) for name in ("hard_timeout", "io_timeout", "canceled"))
     if exit_code is not None and not (type(exit_code) is int and abs(exit_code) <= LARGEST_EXIT_CODE):
         raise errors.InvalidArgument("exit_code: must be a whole number of 32 bits", field="exit_code")
     if duration is not None and (isinstance(duration, bool) or not isinstance(duration, int | float) or duration < 0):
@@ -278,6 +278,14 @@ def parse_update(body: dict[str, Any], path_task_id: str) -> task_update.Update:
         end = EndReport(exit_code, float(duration) if duration is not None else None, hard, io, canceled, stats)
     failure = end is None and ("hard_timeout" in body or "io_timeout" in body)
     return task_update.Update(task_id, data, offset, end, internal_failure=failure, hold_s=_hold_s(body))
+
+
+def _flag(body: dict[str, Any], name: str) -> bool:
+    """A field that ends the run when it is true; absent or null is false. Text such as "false" must not end one."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise errors.InvalidArgument(f"{name}: must be true or false", field=name)
+    return bool(value)
 
 
 def _within_limits(body: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:

@@ -176,6 +176,17 @@ def test_odd_statistics_do_not_keep_a_run_from_ending_or_a_client_from_seeing_it
     assert (result.exit_code, result.failure) == (3, True)
 
 
+@pytest.mark.parametrize("field", ["hard_timeout", "io_timeout", "canceled"])
+@pytest.mark.parametrize("value", ["false", "no", "", "true", 0, 1, [], {}])
+def test_an_end_that_is_not_true_or_false_is_refused_and_the_task_runs_on(
+    world: LifeWorld, bot: WireBot, field: str, value: Any
+) -> None:
+    task = running(world, bot)
+    error = bot.update(400, **{field: value}).json["error"]
+    assert error["field"] == field and "true or false" in error["message"]
+    assert world.result(task).state == "RUNNING"
+
+
 @pytest.mark.parametrize("client_error", [7, "x", [], {"missing_cas": "x"}, {"missing_cipd": [7, None]}, None])
 def test_an_odd_error_still_ends_the_task(world: LifeWorld, bot: WireBot, client_error: Any) -> None:
     task = running(world, bot)
