@@ -275,7 +275,8 @@ def _switch(api: Api, as_json: bool, stopped: bool, reason: str) -> None:
 
 
 @cli.group()
-def config() -> None:
+@api_options
+def config(**_given: Any) -> None:
     """Thresholds per pool."""
 
 

@@ -20,16 +20,27 @@ READ_PATIENCE = Retry(total_s=5.0)
 
 
 def api_options(command: Command) -> Command:
-    """Adds --server, --token-file and --json; the command gets `api` and `as_json`. Refusals end it in one line."""
+    """Adds --server, --token-file and --json; the command gets `api` and `as_json`. Refusals end it in one line.
 
-    @click.option("--server", envvar="PILOTLIGHT_SERVER", default=DEFAULT_SERVER, show_default=True, help="Its URL.")
+    Given to a group, they hold for the command within it too, unless that has its own.
+    """
+
+    @click.option(
+        "--server",
+        envvar="PILOTLIGHT_SERVER",
+        default=DEFAULT_SERVER,
+        show_default=True,
+        callback=_own_or_of_group,
+        help="Its URL.",
+    )
     @click.option(
         "--token-file",
         envvar="PILOTLIGHT_TOKEN_FILE",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        callback=_own_or_of_group,
         help="File with a client token.",
     )
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @click.option("--json", "as_json", is_flag=True, callback=_own_or_of_group, help="Print JSON.")
     @functools.wraps(command)
     def wrapped(server: str, token_file: Path | None, as_json: bool, **given: Any) -> Any:
         token = token_file.read_text(encoding="utf-8").strip() if token_file else None
@@ -43,6 +54,17 @@ def api_options(command: Command) -> Command:
             raise click.ClickException(explain(error, server)) from error
 
     return wrapped  # type: ignore[return-value]
+
+
+def _own_or_of_group(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    """The value that was typed nearest to the command; what nobody typed is the environment's or the default."""
+    name = parameter.name or ""
+    above: click.Context | None = context
+    while above is not None:
+        if above.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            return value if above is context else above.params[name]
+        above = above.parent
+    return value
 
 
 def _connected(server: str, token: str | None) -> Api:

@@ -193,6 +193,10 @@ def test_a_spec_is_registered_edited_paused_resumed_and_retired(pilot: Pilot, tm
     assert "tools" in [spec["family"] for spec in pilot.json("specs")["specs"]]
 
 
+def test_json_that_is_asked_of_a_group_is_what_its_command_prints(pilot: Pilot) -> None:
+    assert json.loads(pilot("config", "--json", "show").stdout)["revision"] >= 1
+
+
 def test_a_wrong_spec_is_refused_with_every_wrong_field(pilot: Pilot) -> None:
     result = pilot("specs", "register", "-", input=yaml.safe_dump({**SPEC, "fresh_for_s": -1, "slot": "Not A Slot"}))
     assert result.exit_code == 1
