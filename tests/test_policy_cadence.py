@@ -132,6 +132,13 @@ def test_shares_are_whole_percents_from_ten_up(value: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"), [(10.0, "1000\u00a0%"), (30_000, "more than 1,000\u00a0%"), (-30_239, "less than −1,000\u00a0%")]
+)
+def test_a_share_that_comes_of_a_mistyped_cost_is_told_without_its_digits(value: float, text: str) -> None:
+    assert words.share(value) == text
+
+
+@pytest.mark.parametrize(
     ("value", "text"), [(238.4, "238 s"), (3.25, "3.2 s"), (3.0, "3 s"), (-0.01, "0 s"), (-42, "−42 s")]
 )
 def test_sums_stay_in_seconds(value: float, text: str) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 NBSP = "\u00a0"
 """No-break space: stands between a number and its unit."""
 
+MOST_SHARE = 10.0
+"""A share beyond this, either way, comes of a mistyped cost: its digits would only hide that."""
+
 
 def duration(seconds: float) -> str:
     """A duration in two units at most: "9.4 s", "38 s", "3 m 35 s", "7 h 54 m", "19 d"."""
@@ -36,7 +39,12 @@ def seconds(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """A share as percent: whole, with one decimal below 10 % where it has one: "62 %", "8 %", "1.4 %"."""
+    """A share as percent: whole, with one decimal below 10 % where it has one: "62 %", "8 %", "1.4 %".
+
+    Where figures tell nothing any more it is "more than 1,000 %" or "less than −1,000 %".
+    """
+    if abs(value) > MOST_SHARE:
+        return f"{'more than ' if value > 0 else 'less than −'}{MOST_SHARE * 100:,.0f}{NBSP}%"
     percent = value * 100
     shown = f"{percent:.0f}" if abs(percent) >= 9.95 else f"{percent:.1f}".removesuffix(".0")
     return f"{shown}{NBSP}%"
