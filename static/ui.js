@@ -109,6 +109,12 @@
     box.showModal();
   });
 
+  // ---- a command typed as in a shell, on one line, is one argument: said while it is typed
+  addEventListener('input', (event) => {
+    const said = document.getElementById(event.target.dataset?.arguments ?? '');
+    if (said) said.hidden = !/^(?!\[)\S+[^\S\n]+.+$/.test(event.target.value.trim());
+  });
+
   // ---- keys: never in inputs, never with modifiers, and they can be switched off
   const rows = () => all('main tr[data-row]');
   let mark = -1, wentG = 0;

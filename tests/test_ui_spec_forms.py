@@ -137,10 +137,29 @@ def test_what_is_wrong_is_said_at_the_field_and_what_was_typed_is_kept(pages, fi
     typed, rule = WRONG[field]
     page = pages.send("/specs/new", {**SPEC, field: typed}, status=400)
     assert rule.lower() in (error_at(page, field) or text(page)).lower()
-    assert page.html.find(id="problems").find("a", href=f"#f-{field.replace('.', '-')}") or field == "note"
+    assert page.html.find(id="problems").find("a", href=f"#f-{field.replace('.', '-')}")
     assert value_of(page, field) == typed
     assert value_of(page, "cold_cost_s") == ("dear" if field == "cold_cost_s" else "100")
     assert not pages.service.view.specs() and prewarm_spec.list_specs(pages.service, LOCAL_USER) == []
+
+
+def test_a_reason_that_is_too_long_is_said_at_its_field_in_every_form(pages):
+    page = pages.send("/specs/new", {**SPEC, "note": "x" * 1001}, status=400)
+    assert error_at(page, "note") == "May have at most 1000 characters."
+    page = pages.send("/config/defaults", {"base_revision": "1", "note": "x" * 1001}, status=400)
+    assert error_at(page, "note") == "May have at most 1000 characters."
+    assert page.html.find(id="problems").find("a", href=f"#{page.html.find(attrs={'name': 'note'})['id']}")
+
+
+@pytest.mark.parametrize(
+    ("command", "hinted"),
+    [("echo hi", True), ("echo\nhi", False), ("echo", False), ('["echo hi"]', False), ("echo hi there\n", True)],
+)
+def test_a_command_on_one_line_is_said_to_be_one_argument(pages, command, hinted):
+    page = pages.send("/specs/new", {**SPEC, "task.command": command, "cold_cost_s": "dear"}, status=400)
+    hint = page.html.find(id="f-task-command-w")
+    assert "write each argument on a line of its own" in hint.get_text() and hint.has_attr("hidden") is not hinted
+    assert "an argument a line" in page.html.find(id="f-task-command-h").get_text()
 
 
 def test_all_that_is_wrong_is_said_at_once(pages):

@@ -86,7 +86,7 @@ def text(page: TestResponse) -> str:
 def error_at(page: TestResponse, field: str) -> str:
     """What the form says is wrong with a field, "" if nothing."""
     control = page.html.find(attrs={"name": field})
-    place = control.find_parent(class_="fld") if control else None
+    place = control.find_parent(class_=["fld", "savebar"]) if control else None
     found = place.find(class_="err") if place else None
     return " ".join(found.get_text(" ").split()) if found else ""
 

@@ -138,7 +138,7 @@ class ConfigForm:
     def problems(self) -> list[tuple[str, str, str]]:
         """Errors for the summary: where the link leads, the field, what is wrong."""
         found = sorted(self.wrong.items(), key=lambda one: NAMES.index(one[0]) if one[0] in NAMES else -1)
-        return [(f"f-{path}" if path in NAMES else "", path, text) for path, text in found]
+        return [(f"f-{path}" if path in (*NAMES, "note") else "", path, text) for path, text in found]
 
 
 def prefilled(texts: Mapping[str, str], asked: list[str]) -> dict[str, str]:

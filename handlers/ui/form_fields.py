@@ -22,11 +22,14 @@ CACHES = "task.caches"
 """A list of `name` and `path`; a mapping of names to paths in the form."""
 DIMENSIONS = "dimensions"
 """Values by key; alternatives as `a|b` in the form."""
+COMMAND = "task.command"
+"""A list of arguments; typed as in a shell it would be one of them."""
 PICK = "pick."
 """Before a field's path: whose text to go on with, where two editors changed it."""
 BESIDE = ("csrf_token", "base_revision", "note", "yaml", "as")
 """What a form has besides the fields of its document."""
 _INDEX = re.compile(r"\[\d+\]")
+_ONE_ARGUMENT = re.compile(r"(?!\[)\S+[^\S\n]+.+")
 _LINE = re.compile(r"^YAML: line (\d+), column \d+: ")
 
 
@@ -62,6 +65,16 @@ class Shown:
     def id(self) -> str:
         """Of the element; error summaries lead there."""
         return "f-" + self.doc.path.replace(".", "-")
+
+    @property
+    def is_command(self) -> bool:
+        """Whether its entries are a program and arguments."""
+        return self.doc.path == COMMAND
+
+    @property
+    def is_one_argument(self) -> bool:
+        """Whether a command has one entry with blanks in it, as if it were typed in a shell."""
+        return self.is_command and bool(_ONE_ARGUMENT.fullmatch(self.text.strip()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,6 +185,16 @@ def test_a_spec_is_registered_edited_and_rolled_back_in_the_browser(page, site):
     page.locator(".notice", has_text="Revision 1 is current again").wait_for()
 
 
+def test_a_command_typed_as_in_a_shell_is_said_to_be_one_argument_while_it_is_typed(page, site):
+    open_page(page, "/specs/new")
+    hint = page.get_by_text("single argument with blanks in it")
+    assert not hint.is_visible()
+    page.locator("[name='task.command']").fill("echo hi")
+    assert hint.is_visible()
+    page.locator("[name='task.command']").fill("echo\nhi")
+    assert not hint.is_visible()
+
+
 def test_the_appearance_is_chosen_and_kept(page, site):
     open_page(page, "/specs")
     page.locator(".who").click()
