@@ -6,13 +6,15 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import click
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +22,7 @@ from client.words import plain
 
 GOOD, WARN, BAD, ACCENT, DIM = "green", "yellow", "red", "blue", "bright_black"
 MARKS = ">~"
-BETWEEN = 3
+BETWEEN = 2
 LEAST_ROOM = 8
 
 
@@ -36,7 +38,8 @@ class Cell:
 class Sheet:
     """A table before it is known where it goes.
 
-    Columns whose names begin with `>` are set right; one that begins with `~` is cut when the terminal is narrow.
+    Columns whose names begin with `>` are set right. On a narrow terminal one that begins with `~` is cut, those in
+    which nothing stands are left out, and all others are wrapped between words: ids, which people copy, stay whole.
     """
 
     columns: Sequence[str]
@@ -68,28 +71,82 @@ def show(sheet: Sheet, empty: str) -> None:
     if not sheet.rows:
         out().print(empty)
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in sheet.columns:
-        table.add_column(name.lstrip(MARKS), justify="right" if name.startswith(">") else "left", overflow="fold")
-    room = _room_for_cut(sheet)
+    if _line([_longest(sheet, number) for number in range(len(sheet.columns))]) > out().width:
+        sheet = _without_empty_columns(sheet)
+    widths = widths_of_columns(sheet, out().width)
+    if widths is None:
+        _show_without_columns(sheet)
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    for name, width in zip(sheet.columns, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if name.startswith(">") else "left"
+        table.add_column(name.lstrip(MARKS), justify=justify, width=width)
     for row in sheet.rows:
-        table.add_row(*[_rendered(name, cell, room) for name, cell in zip(sheet.columns, row, strict=True)])
+        table.add_row(*map(_rendered, sheet.columns, row, widths))
     out().print(table)
+    out().print()
 
 
-def _room_for_cut(sheet: Sheet) -> int:
-    """Characters that are left for the column that may be cut, when all others are shown whole."""
-    others = 0
-    for number, name in enumerate(sheet.columns):
-        if not name.startswith("~"):
-            others += max([len(name.lstrip(MARKS)), *(len(_text(row[number])) for row in sheet.rows)]) + BETWEEN
-    return max(LEAST_ROOM, out().width - others - BETWEEN)
+def widths_of_columns(sheet: Sheet, room: int) -> list[int] | None:
+    """Characters of each column so that a line has `room` at most; None if no words can be wrapped to reach that.
+
+    What may be cut gives way first, then always the widest column that has words to wrap.
+    """
+    columns = range(len(sheet.columns))
+    widths = [_longest(sheet, number) for number in columns]
+    least = [_least(sheet, number) for number in columns]
+    for _ in range(_line(widths) - room):
+        wide = [number for number in columns if widths[number] > least[number]]
+        if not wide:
+            return None
+        widths[max(wide, key=lambda number: (sheet.columns[number].startswith("~"), widths[number]))] -= 1
+    return widths
 
 
-def _rendered(name: str, cell: Cell | str, room: int) -> Text:
-    text = Text(_text(cell), style=cell.style if isinstance(cell, Cell) else "")
+def _line(widths: Sequence[int]) -> int:
+    return sum(widths) + BETWEEN * (len(widths) - 1)
+
+
+def _without_empty_columns(sheet: Sheet) -> Sheet:
+    kept = [number for number in range(len(sheet.columns)) if any(_text(row[number]) for row in sheet.rows)]
+    return Sheet([sheet.columns[number] for number in kept], [[row[number] for number in kept] for row in sheet.rows])
+
+
+def _texts(sheet: Sheet, number: int) -> list[str]:
+    return [sheet.columns[number].lstrip(MARKS), *(_text(row[number]) for row in sheet.rows)]
+
+
+def _longest(sheet: Sheet, number: int) -> int:
+    """Characters of the longest text in a column, its name among them."""
+    return max(map(cell_len, _texts(sheet, number)))
+
+
+def _least(sheet: Sheet, number: int) -> int:
+    """The width below which a column cannot go: the longest word, such as an id."""
+    if sheet.columns[number].startswith("~"):
+        return min(LEAST_ROOM, _longest(sheet, number))
+    return max(cell_len(word) for text in _texts(sheet, number) for word in text.split() or [""])
+
+
+def _show_without_columns(sheet: Sheet) -> None:
+    """Each row as a line of its first cell, and one of all others with their names: no terminal is too narrow."""
+    for row in sheet.rows:
+        first, *others = [_styled(cell) for cell in row]
+        out().print(first, soft_wrap=True)
+        named = zip(sheet.columns[1:], others, strict=True)
+        parts = [Text.assemble((f"{name.lstrip(MARKS)} ", DIM), text) for name, text in named if text.plain]
+        out().print(Padding(Text(", ").join(parts), (0, 0, 0, BETWEEN)))
+    out().print()
+
+
+def _styled(cell: Cell | str) -> Text:
+    return Text(_text(cell), style=cell.style if isinstance(cell, Cell) else "")
+
+
+def _rendered(name: str, cell: Cell | str, width: int) -> Text:
+    text = _styled(cell)
     if name.startswith("~"):
-        text.truncate(room, overflow="ellipsis")
+        text.truncate(width, overflow="ellipsis")
     return text
 
 
