@@ -48,7 +48,7 @@ def create_app(service: Service) -> flask.Flask:
         front_end.init_app(app)
     metrics.init_app(app, service)
     guards.init_app(app, service.settings, trusts_everybody=authenticator.trusts_everybody)
-    bodies.init_app(app)
+    bodies.init_app(app, authenticator.knows)
     error_answers.init_app(app)
     app.register_blueprint(internal.make_blueprint(service, authenticator.internal))
     app.register_blueprint(metrics.make_blueprint(service, authenticator.client))

@@ -9,6 +9,7 @@ Three audiences, each with providers by configuration:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable
@@ -112,6 +113,14 @@ class Authenticator:
     def trusts_everybody(self) -> bool:
         """Whether some callers need no credentials."""
         return not self._tokens or not self._settings.bot_secret
+
+    def knows(self, request: Request) -> bool:
+        """Whether the request has the credentials of any audience."""
+        for audience in (self.client, self.bot, self.internal):
+            with contextlib.suppress(errors.Unauthenticated):
+                if audience(request) is not ANONYMOUS:
+                    return True
+        return False
 
     def client(self, request: Request) -> Principal:
         """A person or a program of theirs.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import IO, Any
 
 import orjson
@@ -69,8 +70,14 @@ def read_json(asked: Request) -> dict[str, Any]:
     return found
 
 
-def init_app(app: Flask) -> None:
-    """Holds every request to the limit of its route; a body announced as longer is refused unread."""
+def init_app(app: Flask, is_known: Callable[[Request], bool]) -> None:
+    """Holds every request to the limit of its route; a body announced as longer is refused unread.
+
+    Args:
+        app: gets the limits.
+        is_known: whether the credentials of a request are good. A stranger's body is not waited for, however slowly it
+            comes: it would hold a thread.
+    """
 
     @app.before_request
     def hold_to_limit() -> None:
@@ -82,7 +89,7 @@ def init_app(app: Flask) -> None:
 
     @app.after_request
     def drain(response: Response) -> Response:
-        if response.status_code >= 400 and request.content_length:
+        if response.status_code >= 400 and request.content_length and is_known(request):
             _drain(request.environ["wsgi.input"], request.content_length)
         return response
 

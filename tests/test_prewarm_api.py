@@ -36,7 +36,7 @@ class World(server_world.World):
         config.ensure_first(self.service)
         self.caller = Principal("user:mira", ADMIN)
         app = Flask("api")
-        bodies.init_app(app)
+        bodies.init_app(app, lambda _request: True)
         error_answers.init_app(app)
         app.register_blueprint(make_blueprint(self.service, lambda asked: self.caller))
         self.app = TestApp(app)
