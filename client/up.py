@@ -42,8 +42,6 @@ def up(port: int, data: Path, bots: int, workers: int, no_samples: bool) -> None
     """Start a server and bots on this machine; Ctrl-C stops all, the next start goes on with the same data."""
     folder = data.absolute()
     settings = {"PILOTLIGHT_WORKERS": str(workers)}
-    if not no_samples:
-        settings["PILOTLIGHT_CONFIG_FILE"] = str(samples.CONFIG)
     fleet = LocalFleet(folder, port, settings, inherits=True)
     try:
         with raising_leave():
@@ -66,6 +64,9 @@ def up(port: int, data: Path, bots: int, workers: int, no_samples: bool) -> None
 def _bring_up(fleet: LocalFleet, bots: int, with_samples: bool) -> None:
     for name in fleet.take_folder():
         note(f"{name} was still running since a start that was killed; stopped it")
+    if with_samples:
+        config = samples.config_for(fleet.folder / "sample", bots)
+        fleet.settings = {**fleet.settings, "PILOTLIGHT_CONFIG_FILE": str(config)}
     note(f"starting the server on http://localhost:{fleet.port}, data in {fleet.folder}")
     fleet.start_server()
     sample = _register_sample(fleet) if with_samples else None
@@ -116,13 +117,34 @@ def _say_what_next(fleet: LocalFleet, ids: list[str], sample: samples.Sample | N
         script = shlex.quote(str(sample.script))
         lines += [
             f"  ./pilot run{server} --pool {POOL} --cache sample_src=cache -- python3 {script}",
-            "      checks out, builds and tests on a bot that got ready for it while it was idle (in some 20 s);",
-            "      without --cache it finds nothing and takes as long as all that takes",
+            *_what_the_sample_shows(fleet, len(ids)),
             f"  ./pilot warm{server}",
             "      what is warm; ./pilot bots, tasks, specs and why BOT tell the rest",
         ]
     for line in lines:
         say(line)
+
+
+def _what_the_sample_shows(fleet: LocalFleet, bots: int) -> list[str]:
+    reserve = _reserve(fleet)
+    if reserve < bots:
+        return [
+            "      checks out, builds and tests on a bot that got ready for it while it was idle (in some 20 s);",
+            "      without --cache it finds nothing and takes as long as all that takes",
+        ]
+    return [
+        f"      checks out, builds and tests. No bot gets ready for it: the pool keeps {reserve} idle (reserve_min),",
+        f"      and has {bots}. --bots {reserve + 1} or a smaller reserve_min on /config/pools/{POOL} changes it",
+    ]
+
+
+def _reserve(fleet: LocalFleet) -> int:
+    """How many bots of the sample pool stay untouched, by the config that the data folder has; 0 if it is not told."""
+    try:
+        config = connect(fleet.url, _token()).get("/config").body["body"]
+    except ApiError:
+        return 0
+    return int({**config["defaults"], **config["pools"].get(POOL, {})}["reserve_min"])
 
 
 def _watch(fleet: LocalFleet) -> None:

@@ -114,6 +114,22 @@ def test_the_samples_come_once_and_an_idle_bot_gets_warm_for_them(tmp_path: Path
         assert [spec["state"] for spec in second.pilot.json("specs")["specs"]] == ["retired"]
 
 
+def test_a_single_bot_gets_warm_unless_the_config_that_is_there_keeps_it_untouched(tmp_path: Path) -> None:
+    port = free_port()
+    with up(tmp_path / "d", port, "--bots", "1") as first:
+        assert "got ready for it while it was idle" in first.said()
+        until = time.monotonic() + 90
+        while not _warm(first.pilot):
+            assert time.monotonic() < until, first.pilot("why", "local-1").output + first.pilot("tasks").output
+            time.sleep(0.5)
+        config = tmp_path / "config.yaml"
+        config.write_text("pools: {local: {mode: live, reserve_min: 1}}\n")
+        assert first.pilot("config", "set", str(config), "--base", "1").exit_code == 0
+        first.end()
+    with up(tmp_path / "d", port, "--bots", "1") as second:
+        assert "No bot gets ready for it: the pool keeps 1 idle" in second.said()
+
+
 def _warm(pilot: Pilot) -> int:
     pools = pilot.json("warm", "--pool", "local")["pools"]
     return sum(family["warm"] for pool in pools for family in pool["families"])

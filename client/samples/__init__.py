@@ -47,6 +47,22 @@ def place(folder: Path) -> Sample:
     return Sample(folder, script, head(repository))
 
 
+def config_for(folder: Path, bots: int) -> Path:
+    """The file of thresholds for a new pool of so many bots; one that is not as it ships is written to the folder.
+
+    A bot that is alone is prewarmed, too: none could stay untouched beside it.
+    """
+    if bots != 1:
+        return CONFIG
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    for pool in config["pools"].values():
+        pool["reserve_min"] = 0
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / CONFIG.name
+    file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return file
+
+
 def spec_for(sample: Sample) -> dict[str, Any]:
     """The sample spec of this sample, ready to be registered."""
     return filled(
