@@ -67,31 +67,34 @@ SENTENCES: list[tuple[GateCheck, bool, str, str]] = [
     (
         gates.utilization_gate(0.6, True, 0, T, NOW_S),
         True,
-        "60 % of the bots are busy with real tasks, the limit is 80 %.",
+        "60 % of the usable bots are busy or asked for by waiting tasks, the limit is 80 %.",
         "",
     ),
     (
         gates.utilization_gate(0.85, False, 0, T, NOW_S),
         False,
-        "Utilization refused: 85 % of the bots are busy with real tasks, the limit is 80 %.",
+        "Utilization refused: 85 % of the usable bots are busy or asked for by waiting tasks, the limit is 80 %.",
         "A level below 72 % for 30 s, or utilization_start and utilization_stop above 85 %.",
     ),
     (
         gates.utilization_gate(0.85, True, 0, T, NOW_S, " that fit src"),
         False,
-        "Utilization refused: 85 % of the bots that fit src are busy with real tasks, the limit is 80 %.",
+        "Utilization refused: 85 % of the usable bots that fit src are busy or asked for by waiting tasks, "
+        "the limit is 80 %.",
         "Fewer busy bots that fit src, or utilization_stop above 85 %.",
     ),
     (
         gates.utilization_gate(0.5, False, NOW_S - 12, T, NOW_S),
         False,
-        "Utilization refused: 50 % of the bots are busy; it must be below 72 % for 30 s and has been for 12 s.",
+        "Utilization refused: 50 % of the usable bots are busy or asked for by waiting tasks; "
+        "it must be below 72 % for 30 s and has been for 12 s.",
         "Another 18 s below 72 %.",
     ),
     (
         gates.utilization_gate(0.75, False, 0, T, NOW_S),
         False,
-        "Utilization refused: 75 % of the bots are busy; it must be below 72 % for 30 s.",
+        "Utilization refused: 75 % of the usable bots are busy or asked for by waiting tasks; "
+        "it must be below 72 % for 30 s.",
         "A level below 72 % for 30 s.",
     ),
     (gates.reserve_gate(6, 40, T), True, "After this hand-out 5 idle bots would remain, the reserve is 4.", ""),
@@ -124,6 +127,12 @@ SENTENCES: list[tuple[GateCheck, bool, str, str]] = [
         False,
         "The reserve refused: after this hand-out 3 idle bots would remain, the reserve is 9.",
         "6 more idle bots, or less growth of tasks than the 8.4 seen lately and reserve_share at most 7.5 %.",
+    ),
+    (
+        gates.reserve_gate(3, 3, T, growth_p90=140.2),
+        False,
+        "The reserve refused: after this hand-out 2 idle bots would remain, the reserve is 3.",
+        "139 more idle bots, or less growth of tasks than the 140.2 seen lately.",
     ),
     (
         gates.reserve_gate(0, 5, T, who=" that fit src"),

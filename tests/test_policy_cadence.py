@@ -80,7 +80,8 @@ def test_the_bots_that_fit_a_spec_have_a_limit_of_their_own() -> None:
     refused = made.advice["p9"].refused
     assert refused is not None
     assert refused.text == (
-        "Utilization refused: 90\u00a0% of the bots that fit fw are busy with real tasks, the limit is 80\u00a0%."
+        "Utilization refused: 90\u00a0% of the usable bots that fit fw are busy or asked for by waiting tasks, "
+        "the limit is 80\u00a0%."
     )
 
 

@@ -124,7 +124,8 @@ def test_bots_for_one_spec_that_are_busier_than_the_pool_do_not_lend_it_their_le
     refused = plan(view(bots, specs=[picky], demand={"src": demand(60)}, state=state)).advice["a1"].refused
     assert refused is not None
     assert refused.text.replace("\u00a0", " ") == (
-        "Utilization refused: 33 % of the bots are busy; it must be below 72 % for 30 s and has been for 12 s."
+        "Utilization refused: 33 % of the usable bots are busy or asked for by waiting tasks; "
+        "it must be below 72 % for 30 s and has been for 12 s."
     )
 
 

@@ -71,17 +71,18 @@ def utilization_gate(
 ) -> GateCheck:
     """Gate 3: real work occupies less than the threshold, and has for a while.
 
-    `who` narrows it, for people, to the bots that fit one spec: " that fit chromium-src".
+    Bots that waiting tasks could occupy count as occupied, so `level` may be high where few bots run tasks. `who`
+    narrows it, for people, to the bots that fit one spec: " that fit chromium-src".
     """
     stop, start = thresholds.utilization_stop, thresholds.utilization_start
-    busy = f"{share(level)} of the bots{who} are busy"
+    busy = f"{share(level)} of the usable bots{who} are busy or asked for by waiting tasks"
     if level >= stop:
-        change, settings = f"Fewer busy bots{who}", "utilization_stop"
+        change, settings = f"Fewer busy bots{who or ' or waiting tasks'}", "utilization_stop"
         if not is_open:
             change = f"A level below {share(start)} for {duration(thresholds.utilization_for_s)}"
             settings = "utilization_start and utilization_stop"
         change += f", or {settings} above {share(level)}." if level < 1 else "."
-        text = f"Utilization refused: {busy} with real tasks, the limit is {share(stop)}."
+        text = f"Utilization refused: {busy}, the limit is {share(stop)}."
         return _refused(Gate.UTILIZATION, text, change, level, stop)
     if not is_open:
         text = f"Utilization refused: {busy}; it must be below {share(start)} for "
@@ -92,14 +93,19 @@ def utilization_gate(
             text += f" and has been for {duration(lasted_s)}"
             change = f"Another {duration(max(0.0, thresholds.utilization_for_s - lasted_s))} below {share(start)}."
         return _refused(Gate.UTILIZATION, text + ".", change, level, start)
-    return GateCheck(Gate.UTILIZATION, True, f"{busy} with real tasks, the limit is {share(stop)}.", level, stop)
+    return GateCheck(Gate.UTILIZATION, True, f"{busy}, the limit is {share(stop)}.", level, stop)
 
 
 def reserve_size(usable: int, thresholds: Thresholds, growth_p90: float = 0.0) -> int:
     """How many idle, untouched bots stay back: the largest of the share, the least number and the recent growth.
 
-    An example: 40 bots, reserve_share 10 %, reserve_min 1, growth 3.2 tasks: 4.
+    All usable bots at most, of which none is handed out then. An example: 40 bots, reserve_share 10 %, reserve_min 1,
+    growth 3.2 tasks: 4.
     """
+    return min(usable, _wanted_reserve(usable, thresholds, growth_p90))
+
+
+def _wanted_reserve(usable: int, thresholds: Thresholds, growth_p90: float) -> int:
     by_share = math.ceil(round(thresholds.reserve_share * usable, 6))
     return max(by_share, thresholds.reserve_min, math.ceil(growth_p90))
 
@@ -118,14 +124,15 @@ def reserve_gate(idle: int, usable: int, thresholds: Thresholds, growth_p90: flo
     return _refused(
         Gate.RESERVE,
         "The reserve refused: " + text,
-        _less_reserve(left, reserve, usable, thresholds, growth_p90),
+        _less_reserve(left, usable, thresholds, growth_p90),
         left,
         reserve,
     )
 
 
-def _less_reserve(left: int, reserve: int, usable: int, thresholds: Thresholds, growth_p90: float) -> str:
-    more = "One more idle bot" if reserve - left == 1 else count(reserve - left, "more idle bot")
+def _less_reserve(left: int, usable: int, thresholds: Thresholds, growth_p90: float) -> str:
+    missing = _wanted_reserve(usable, thresholds, growth_p90) - left
+    more = "One more idle bot" if missing == 1 else count(missing, "more idle bot")
     if left < 0:
         return f"{more}."
     settings = []
