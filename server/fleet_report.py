@@ -20,6 +20,7 @@ from server.policy.plan import claimable
 from server.policy.words import count, duration
 from server.records import task
 from server.records.task import TaskResult
+from server.seen_polls import Presence
 from server.task_life import HANDED_BACK
 from server.view_entries import BotEntry
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from server.service import Service
 
 LEDGER_COUNTS = ("prewarms", "used", "failed", "preempted", "background_s", "saved_s", "warm_starts", "cold_starts")
+GONE = frozenset({"silent", "dead"})
+"""What such bots hold is no stock."""
 MOST_AT_ONCE = 1000
 REFUSAL_TOLD_S = 60.0
 """For so long a bot with nothing planned is told what a gate refused it within a claim."""
@@ -61,6 +64,8 @@ def bot_status(bot: model.Bot, now_s: float) -> tuple[str, str]:
     if bot.maintenance:
         return "maintenance", bot.maintenance
     held = bot.held
+    if held is None and _is_silent(bot, now_s):
+        return "silent", "silent: its poll is overdue"
     if held is None:
         return ("quiet", "an old run may still end") if bot.quiet_until_s > now_s else ("idle", "idle")
     stopping = f", stopping: {held.stop}" if held.stop else ""
@@ -68,6 +73,11 @@ def bot_status(bot: model.Bot, now_s: float) -> tuple[str, str]:
         return "busy", "runs a task" + stopping
     verb = "is cleaned" if held.purpose is Purpose.CLEAN else "is being warmed"
     return "background", f"{verb} for {held.family}@{held.generation}{stopping}"
+
+
+def _is_silent(bot: model.Bot, now_s: float) -> bool:
+    """Whether nobody counts on the bot until it polls; it is declared dead only after `death_timeout_s`."""
+    return Presence(bot.last_seen_s, bot.next_poll_s, bot.held_poll, bot.polls_elsewhere).is_overdue(now_s)
 
 
 def bot_report(service: Service, entry: BotEntry) -> dict[str, Any]:
@@ -95,7 +105,8 @@ def pool_report(service: Service, pool: str, entries: list[BotEntry]) -> dict[st
     """One pool: counts, gates as they stand, and the stock of each family; no utilization where no bot can work."""
     plan = service.view.plan(pool)
     now_s = service.clock.now_s()
-    states = Counter(bot_status(entry.policy, now_s)[0] for entry in entries)
+    status = {entry.policy.id: bot_status(entry.policy, now_s)[0] for entry in entries}
+    states = Counter(status.values())
     return {
         "pool": pool,
         "mode": service.config.thresholds(pool).mode,
@@ -105,6 +116,7 @@ def pool_report(service: Service, pool: str, entries: list[BotEntry]) -> dict[st
         "idle": states["idle"] + states["quiet"],
         "busy": states["busy"],
         "background": states["background"],
+        "silent": states["silent"],
         "dead": states["dead"],
         "quarantined": states["quarantined"],
         "maintenance": states["maintenance"],
@@ -114,7 +126,7 @@ def pool_report(service: Service, pool: str, entries: list[BotEntry]) -> dict[st
         "gate_open": plan.gate_open,
         "gates": [gate_row(check) for check in plan.gates],
         "holds": [asdict(hold) for hold in plan.holds.values()],
-        "families": _families(service, pool, entries),
+        "families": _families(service, pool, [one for one in entries if status[one.policy.id] not in GONE]),
     }
 
 

@@ -2,7 +2,7 @@
 // Fill says what a bot holds, the mark in it what it does, the edge what is wrong. Data: see handlers/ui/fleet_map.py.
 'use strict';
 {
-  const SEGMENTS = [['Ready', ['idle']], ['Background', ['warming']], ['Busy', ['busy']], ['Out', ['quarantined', 'maintenance', 'dead']]];
+  const SEGMENTS = [['Ready', ['idle']], ['Background', ['warming']], ['Busy', ['busy']], ['Out', ['quarantined', 'maintenance', 'silent', 'dead']]];
   const OUT = SEGMENTS[3][1], PITCHES = [6, 10, 14, 20, 34, 58], CAPTION = 18, GAP = 12;
   const FONT = '"Inter Variable", Inter, "Liberation Sans", Arial, sans-serif';
   const PALE_INK = ['fam-2', 'fam-5', 'fam-7'];                 // dark fills: white letters
@@ -11,7 +11,7 @@
   let fleet = { families: {}, pools: [] }, colours = {}, zoom = null, shown = 20, lit = null, groups = [];
   const SAMPLES = { families: { sample: ['SA', 0, ''], other: ['OT', 1, ''] }, cells: { warm: ['idle', ['sample']], two: ['idle', ['sample', 'other']],
     stale: ['idle', ['~sample']], cold: ['idle', ['']], dirty: ['idle', ['dirty']], busy: ['busy', ['sample']], bg: ['warming', ['sample']],
-    quar: ['quarantined', ['']], maint: ['maintenance', ['']], dead: ['dead', ['']] } };
+    quar: ['quarantined', ['']], maint: ['maintenance', ['']], silent: ['silent', ['']], dead: ['dead', ['']] } };
 
   function readColours() {          // light-dark() is resolved by asking for a used colour, not for the property's text
     const probe = document.createElement('i');
@@ -97,6 +97,7 @@
       c.moveTo(mid - arm, low - arm); c.lineTo(mid + arm, low + arm); c.moveTo(mid + arm, low - arm); c.lineTo(mid - arm, low + arm); c.stroke(); }
     if (bot.act === 'maintenance') { edge(colours['text-3'], 1.25); c.strokeStyle = colours['text-3']; c.lineWidth = 1.5; c.beginPath();
       for (const d of [-arm, 0, arm]) { c.moveTo(mid - arm - 1, low + d); c.lineTo(mid + arm + 1, low + d); } c.stroke(); }
+    if (bot.act === 'silent') edge(colours['text-3'], 1.25, [5, 2]);
     if (bot.act === 'dead') edge(colours['vacant-edge'], 1, [2, 2]);
     if (bot.act === 'warming') edge(isFamily(bot.slots[0]) ? fill(bot.slots[0]) : colours.accent, 1.25);
     if (!out && bot.act !== 'warming' && bot.slots.some((slot) => !isFamily(slot) || isOld(slot))) edge(colours['vacant-edge'], 0.75);

@@ -9,7 +9,7 @@ from handlers.ui.visit import Visit
 from server.loaded_spec import LoadedSpec
 
 ACTS = {"idle": "idle", "quiet": "idle", "busy": "busy", "background": "warming"}
-OUT = ("quarantined", "maintenance", "dead")
+OUT = ("quarantined", "maintenance", "silent", "dead")
 ORDER = ("idle", "warming", "busy", *OUT)
 COLD, DIRTY = "", "dirty"
 SHARE_AT_FIRST, SHARE_AT_LAST = 0.08, 0.95

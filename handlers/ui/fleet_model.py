@@ -98,18 +98,22 @@ def health(report: Row, needs: Sequence[Need]) -> str:
         needs: what a person can change, worst first.
     """
     bots, pools = report["bots"], report["pools"]
-    lost = sum(bot["status"] in ("dead", "quarantined") for bot in bots)
+    lost, silent = (_count_of(bots, *states) for states in (("dead", "quarantined", "silent"), ("silent",)))
     if report["view_age_s"] > STALE_AFTER_S:
         return "Degraded: the picture below is old."
     if report["alarm"]:
         return "Degraded: many bots fell silent at once."
     if lost * 10 >= len(bots) > 0 and lost:
-        return f"Degraded: {count(lost, 'bot')} of {len(bots):,} lost."
+        return f"Degraded: {count(lost, 'bot')} of {len(bots):,} {'silent or lost' if silent else 'lost'}."
     if needs and needs[0].tone == "bad":
         return f"Degraded: {needs[0].clause}."
     closed = [pool["pool"] for pool in pools if _is_busy(pool)]
     state = f"Busy in {', '.join(closed)}" if closed else "Healthy"
     return f"{state}, but {needs[0].clause}." if needs else f"{state}."
+
+
+def _count_of(bots: Iterable[Row], *states: str) -> int:
+    return sum(bot["status"] in states for bot in bots)
 
 
 def _is_busy(pool: Row) -> bool:
@@ -139,6 +143,8 @@ def summary(report: Row) -> str:
         parts.append(f"{share(states['busy'] / len(bots))} busy with real tasks")
     if states["background"]:
         parts.append(f"{states['background']} in background work")
+    if silent := _count_of(bots, "silent"):
+        parts.append(f"{silent} silent")
     if states["pending"]:
         parts.append(f"{count(states['pending'], 'task')} waiting")
     return " · ".join(parts)
@@ -216,6 +222,10 @@ def _needs_of(visit: Visit, pool: Row) -> Iterable[Need]:
             "See the bots",
             f"{bots}&state=quarantined",
         )
+    if pool["silent"]:
+        text = "No poll came when it was due, so nothing is planned for them. After death_timeout_s they count as gone."
+        title = f"{count(pool['silent'], f'bot in {name} is', f'bots in {name} are')} silent"
+        yield Need("warn", title, text, "See the bots", f"{bots}&state=silent")
     if pool["dead"]:
         text = "Not seen for longer than death_timeout_s, or signed off."
         title = f"{count(pool['dead'], f'bot in {name} is', f'bots in {name} are')} gone"
