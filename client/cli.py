@@ -57,7 +57,8 @@ def bots(api: Api, as_json: bool, pool: str) -> None:
     if as_json:
         show_json({"items": found, "fleet": fleet.get("bots", [])})
     else:
-        show(tables.of_bots(found, fleet, time.time()), "No bots yet. ./pilot up starts some on this machine.")
+        nobody = f"No bot is in a pool {pool}." if pool else "No bots yet. ./pilot up starts some on this machine."
+        show(tables.of_bots(found, fleet, time.time()), nobody)
 
 
 @cli.command()
@@ -71,7 +72,9 @@ def warm(api: Api, as_json: bool, pool: str) -> None:
         return
     for each in fleet["pools"]:
         say(tables.sentence_of_pool(each))
-    show(tables.of_families(fleet["pools"]), "Nothing is warm: no spec has made anything yet.")
+    unknown = bool(pool) and not fleet["pools"]
+    why_nothing = f"no pool {pool} is known" if unknown else "no spec has made anything yet"
+    show(tables.of_families(fleet["pools"]), f"Nothing is warm: {why_nothing}.")
     for each in fleet["pools"]:
         for line in tables.refusals_of_pool(each):
             say(line)

@@ -21,6 +21,7 @@ from client.words import duration, one_line
 from server.proto import swarming_pb2 as swarming
 
 NO_EXIT_CODE = 1
+GRACE_S = 30
 TIMEOUT_S = click.IntRange(30, 601_140)
 EXPIRATION_S = click.IntRange(30, 604_800)
 """What the server takes."""
@@ -58,7 +59,7 @@ def task_request(
         caches=[swarming.CacheEntry(name=key, path=value) for key, value in caches],
         env=[swarming.StringPair(key=key, value=value) for key, value in env],
         execution_timeout_secs=timeout_s,
-        grace_period_secs=30,
+        grace_period_secs=GRACE_S,
     )
     piece = swarming.TaskSlice(properties=properties, expiration_secs=expiration_s, wait_for_capacity=True)
     return swarming.NewTaskRequest(
@@ -188,6 +189,8 @@ def _bad_end(api: Api, result: swarming.TaskResultResponse) -> str:
     with contextlib.suppress(ApiError):
         if api.handed_back([result]):
             return "its bot was shut down and handed it back"
+        if result.state in (swarming.BOT_DIED, swarming.CLIENT_ERROR) and not seconds(result.started_ts):
+            return str(api.get(f"/why/tasks/{result.task_id}").body["sentence"]).rstrip(".")
     return BAD_ENDS.get(result.state, "it did not end well")
 
 
@@ -197,7 +200,13 @@ def _stop(api: Api, task_id: str) -> None:
         return
     api.wait_out(READ_PATIENCE)
     try:
-        api.cancel(task_id, kill_running=True)
-        note(f"task {task_id} was cancelled")
+        answer = api.cancel(task_id, kill_running=True)
     except PrpcError as error:
         note(f"task {task_id} could not be cancelled and may run on: {error}")
+        return
+    if not answer.canceled:
+        note(f"task {task_id} has ended, or is being stopped already")
+    elif answer.was_running:
+        note(f"task {task_id} is being stopped; it has {GRACE_S} s to end by itself")
+    else:
+        note(f"task {task_id} was withdrawn before it ran")

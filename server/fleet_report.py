@@ -318,6 +318,8 @@ def is_handed_back(result: TaskResult) -> bool:
 
 def _why_this_bot(result: TaskResult) -> str:
     if not result.bot_id:
+        if result.error and result.claim and result.state in (task.BOT_DIED, task.CLIENT_ERROR):
+            return f"{result.claim['bot']} was given it and did not start it: {result.error}."
         return f"No bot got it: {result.error or result.state.lower()}."
     warm = [family for family, was in result.warm_at_start.items() if was["warm"]]
     cold = [family for family, was in result.warm_at_start.items() if not was["warm"]]

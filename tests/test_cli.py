@@ -18,6 +18,8 @@ import yaml
 from client import options, samples
 from client.local_fleet import ROOT, LocalFleet, free_port
 from client.prpc import Retry
+from client.run import task_request
+from server.proto import swarming_pb2 as swarming
 from tests.local_fleet import BOT, POOL, Pilot, running
 
 pytestmark = pytest.mark.processes
@@ -124,7 +126,7 @@ def test_ctrl_c_stops_the_task_and_exits_with_130(pilot: Pilot) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "was cancelled" in err
+    assert "is being stopped; it has 30 s to end by itself" in err
     wait_for(lambda: [task["state"] for task in pilot.json("tasks", "--limit", "1")["items"]] == ["KILLED"])
 
 
@@ -336,6 +338,31 @@ def test_the_exit_code_is_the_tasks_own_from_0_to_255(pilot: Pilot) -> None:
 
 def test_a_list_that_is_empty_for_its_filter_does_not_say_that_there_are_no_tasks(pilot: Pilot) -> None:
     assert pilot("tasks", "--tag", "no:such").stderr == "No such tasks.\n"
+    assert pilot("bots", "--pool", "nosuch").stderr == "No bot is in a pool nosuch.\n"
+    assert pilot("warm", "--pool", "nosuch").stderr == "Nothing is warm: no pool nosuch is known.\n"
+
+
+def test_ctrl_c_before_a_task_runs_withdraws_it(pilot: Pilot) -> None:
+    with pilot.process("run", "--pool", "nope", *python("")) as process:
+        assert process.stderr
+        lines = iter(process.stderr.readline, "")
+        assert next(line for line in lines if "no bot of pool nope" in line)
+        process.send_signal(signal.SIGINT)
+        assert "was withdrawn before it ran" in process.communicate(timeout=20)[1]
+
+
+def test_a_task_that_its_bot_refuses_ends_with_the_bots_own_words(
+    pilot: Pilot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_secret(**given: Any) -> swarming.NewTaskRequest:
+        request = task_request(**given)
+        request.task_slices[0].properties.secret_bytes = b"x"
+        return request
+
+    monkeypatch.setattr("client.run.task_request", with_secret)
+    result = pilot("run", "--pool", POOL, *python(""))
+    assert result.exit_code == 1
+    assert f"{BOT} was given it and did not start it: secret_bytes: this bot does not support it" in result.stderr
 
 
 def test_the_simulator_is_called_by_the_name_of_the_command() -> None:
