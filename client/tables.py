@@ -180,10 +180,11 @@ def of_counts(counts: Mapping[str, Mapping[str, float]]) -> Sheet:
 
 def of_bets(rows: Iterable[Mapping[str, Any]]) -> Sheet:
     """What came of forecast prewarms of each worth."""
-    sheet = Sheet([">forecasts worth", ">staked", ">came back", "closed for"])
+    sheet = Sheet([">forecasts worth", ">cold starts staked", ">came back", "closed for"])
     for row in rows:
         worth = f"{share(row['low'])} to {share(row['high'])}"
-        sheet.add(worth, duration(row["staked_s"]), duration(row["won_s"]), ", ".join(row["closed_for"]))
+        closed = duration(row["opens_in_s"]) if row["opens_in_s"] else ""
+        sheet.add(worth, f"{row['staked']:.1f}", f"{row['won']:.1f}", closed)
     return sheet
 
 

@@ -169,7 +169,7 @@ class PoolConfig(Document):
         too_high="a run that hangs holds its bot for long",
     )
     preempt_valid_s: Number = setting(
-        120,
+        60,
         "how long a bot that is taken back stays reserved for the task that asked for it",
         low=10,
         high=3600,

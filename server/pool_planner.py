@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from server import ledger
+from server.page_exchange import NEWS_AFTER_S
 from server.plan_recorder import PlanRecorder
 from server.policy import growth, model
 from server.policy.fleet import Fleet, why_unusable
 from server.policy.minds import Minds
 from server.policy.plan import plan_of
 from server.pool_habits import PoolHabits
-from server.seen_polls import with_presence
+from server.seen_polls import silence_s, with_presence
 from server.view_entries import Standing
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class PoolPlanner:
         self._sampled_s: dict[str, float] = {}
         self._growth: dict[str, growth.Growing] = {}
         self._habits: dict[str, PoolHabits] = {}
+        self._began_s = service.clock.now_s()
         self._recorder = PlanRecorder(service.settings.record_plans, service.process_id)
 
     def plan(self, pool: str, *, wait: bool = False) -> model.PoolPlan:
@@ -97,11 +99,14 @@ class PoolPlanner:
         service, view, now_s = self._service, self._view, self._service.clock.now_s()
         demand, generation_demand = service.pages.demand(pool, now_s, self._families(pool))
         demand = {family: self._with_costs(family, known) for family, known in demand.items()}
+        silent_since_s = self._silent_since_s(pool, now_s)
         return model.PoolView(
             pool=pool,
             now_s=now_s,
             view_age_s=view.age_s(),
-            bots=tuple(with_presence(bot, view.presence(bot), now_s) for bot in view.recorded_bots(pool)),
+            bots=tuple(
+                with_presence(bot, view.presence(bot), now_s, silent_since_s) for bot in view.recorded_bots(pool)
+            ),
             pending=tuple(entry.policy for entry in view.pending(pool)),
             specs=tuple(self._specs(pool)),
             demand=demand,
@@ -111,6 +116,12 @@ class PoolPlanner:
             announcements=service.announced.live(pool, now_s),
             config_revision=service.config.revision,
         )
+
+    def _silent_since_s(self, pool: str, now_s: float) -> float:
+        """Bots with a run that were not heard of since then may be gone; 0 as long as this process has not listened."""
+        news_after_s = 0.0 if self._service.settings.serves_alone else NEWS_AFTER_S
+        since_s = now_s - silence_s(self._service.config.pool(pool).keep_alive_s, news_after_s)
+        return since_s if since_s > self._began_s else 0.0
 
     def _with_costs(self, family: str, known: model.Demand) -> model.Demand:
         """Pages hold lengths of whole runs; the policy wants what being cold costs."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from server import decisions, errors
 from server.decisions import gate_row
-from server.ledger import costs
 from server.policy import bet_ledger, model
 from server.policy.words import count
 
@@ -47,19 +46,15 @@ def why_pool(service: Service, pool: str) -> dict[str, Any]:
 
 
 def _bets(service: Service, pool: str) -> list[dict[str, Any]]:
-    """What came of forecasts of each worth, the least first; `closed_for`: specs for which no more are made."""
+    """What came of forecasts of each worth, in cold starts, the least first; `opens_in_s` is 0 while more are made."""
     now_s = service.clock.now_s()
-    ledger, (demand, _) = service.pages.bets(pool).at(now_s), service.pages.demand(pool, now_s)
-    colds_s = {
-        family: costs(spec.policy.cold_cost_s, spec.policy.warm_cost_s, demand.get(family))[0]
-        for family, spec in sorted(service.view.specs().items())
-        if spec.policy_pool == pool
-    }
+    ledger = service.pages.bets(pool).at(now_s)
     rows = []
     for number, sums in sorted(ledger.buckets.items()):
         low, high = bet_ledger.worth_of(number)
-        closed = [family for family, cold_s in colds_s.items() if not ledger.is_open(low, cold_s, now_s)]
-        rows.append({"low": low, "high": high, "staked_s": sums.staked_s, "won_s": sums.won_s, "closed_for": closed})
+        # A little above its lower end, which rounding may put into the bucket before.
+        opens_in_s = ledger.standing(low * 1.01, now_s).opens_in_s
+        rows.append({"low": low, "high": high, "staked": sums.staked, "won": sums.won, "opens_in_s": opens_in_s})
     return rows
 
 

@@ -16,6 +16,11 @@ OVERDUE_S = 120.0
 """A bot that is so late for the poll that it promised is not planned for; what other processes saw of it is up to a
 minute old. It is declared dead only after `death_timeout_s`."""
 
+FOREIGN_KEEP_ALIVE_S = 10.0
+"""Longest silence within a run of a bot that does not take it from the config."""
+KEEP_ALIVE_LATE_S = 5.0
+"""What a keep-alive may take on its way."""
+
 
 @dataclass(frozen=True, slots=True)
 class SeenPoll:
@@ -69,7 +74,17 @@ def presence(bot: model.Bot, here: SeenPoll, elsewhere: SeenPoll, now_s: float, 
     return Presence(last_seen_s, due_s, last.held, here == NEVER or last is elsewhere)
 
 
-def with_presence(bot: model.Bot, known: Presence, now_s: float) -> model.Bot:
-    """The bot as the policy may count on it."""
-    gone = bot.held is None and known.is_overdue(now_s)
-    return replace(bot, alive=bot.alive and not gone, **known._asdict())
+def silence_s(keep_alive_s: float, news_after_s: float) -> float:
+    """After how long without a word a bot with a run may be gone: a keep-alive and a half, and what is told late."""
+    return 1.5 * max(FOREIGN_KEEP_ALIVE_S, keep_alive_s) + KEEP_ALIVE_LATE_S + news_after_s
+
+
+def with_presence(bot: model.Bot, known: Presence, now_s: float, silent_since_s: float = 0.0) -> model.Bot:
+    """The bot as the policy may count on it.
+
+    One with a run of which nothing was heard since `silent_since_s` may be gone; 0: it is not known what was heard.
+    """
+    held = bot.held
+    gone = held is None and known.is_overdue(now_s)
+    silent = held is not None and max(known.last_seen_s, held.since_s) < silent_since_s
+    return replace(bot, alive=bot.alive and not gone, silent=silent, **known._asdict())

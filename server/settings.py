@@ -43,6 +43,11 @@ class Settings(BaseModel):
     """Folder in which each process writes down what its plans saw and decided; empty: nowhere."""
     held_polls: int = Field(-1, description="most polls held at once; -1 means threads minus 32, at least a quarter")
 
+    @property
+    def serves_alone(self) -> bool:
+        """Whether all that bots say comes to this process."""
+        return bool(self.generation) and self.workers == 1 and self.store_url.startswith("embedded:")
+
     def most_held_polls(self) -> int:
         """How many polls a process may hold, so that other requests find a thread."""
         return self.held_polls if self.held_polls >= 0 else max(self.threads - 32, self.threads // 4)

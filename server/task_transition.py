@@ -13,6 +13,7 @@ from server.records import RETAIN_GONE_S, Key, Record, expiry, get_multi, key_of
 from server.records.bot import Bot
 from server.records.pool import PoolGate
 from server.records.task import TaskRequest, TaskResult, TaskToRun
+from server.seen_polls import FOREIGN_KEEP_ALIVE_S
 from server.task_life import Event, OnBot, OnQueue, Row, State
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from server.service import Service
 
 BOT_LEFT = frozenset({Event.HANDSHAKE, Event.DEATH, Event.POLL_BACK})
-FOREIGN_KEEP_ALIVE_S = 10.0
-"""Longest silence of a bot that does not take it from the config."""
 ARRIVAL_S = 10.0
 """Time for a runner's last update to arrive; its keep-alive and the task's grace come on top."""
 

@@ -183,7 +183,7 @@ def test_what_shadow_mode_would_have_gained_is_told_for_its_pools_only() -> None
 
 
 def test_bets_of_each_worth_are_told_with_what_came_back() -> None:
-    row = {"low": 0.177, "high": 0.25, "staked_s": 600.0, "won_s": -30.0, "closed_for": ["lib", "src"]}
+    row = {"low": 0.177, "high": 0.25, "staked": 10.0, "won": -0.5, "opens_in_s": 7200.0}
     assert [plain(str(cell)) for cell in tables.of_bets([row]).rows[0]] == [
-        "18 % to 25 %", "10 m", "−30 s", "lib, src",
+        "18 % to 25 %", "10.0", "-0.5", "2 h",
     ]  # fmt: skip

@@ -171,15 +171,14 @@ def test_the_api_tells_it(world: LifeWorld) -> None:
     assert client.get("/api/v1/why/pools/nowhere").status_code == 404
 
 
-def test_it_tells_what_forecasts_of_each_worth_brought_and_for_whom_they_are_closed(world: LifeWorld) -> None:
+def test_it_tells_what_forecasts_of_each_worth_brought_and_for_how_long_they_are_closed(world: LifeWorld) -> None:
     world.prewarming(cold_cost_s=60)
-    world.prewarming("slow", cold_cost_s=6000)
     idle_machines(world, 1)
     ledger, now_s = BetLedger(), world.clock.now_s()
     for _ in range(40):
-        ledger = ledger.staked(0.2, 60.0, now_s)
-    world.p1.pages.keep_bets(POOL, ledger.staked(0.6, 60.0, now_s).won(0.6, 58.0, now_s))
+        ledger = ledger.bet(0.2, now_s)
+    world.p1.pages.keep_bets(POOL, ledger.bet(0.6, now_s).won(0.6, 0.97, now_s))
     low, high = why(world)["bets"]
-    assert (round(low["staked_s"]), round(low["won_s"]), low["closed_for"]) == (2400, 0, [FAMILY])
-    assert (round(high["staked_s"]), round(high["won_s"]), high["closed_for"]) == (60, 58, [])
+    assert (round(low["staked"]), round(low["won"]), low["opens_in_s"] > 3600.0) == (40, 0, True)
+    assert (round(high["staked"]), round(high["won"], 2), high["opens_in_s"]) == (1, 0.97, 0.0)
     assert low["low"] <= 0.2 < low["high"] < high["low"] <= 0.6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from server.policy.bet_ledger import bucket_of
 from server.policy.bet_watch import BetWatch
 from server.policy.fleet import Fleet
-from server.policy.model import Bot, Phase, Purpose
+from server.policy.model import Bot, Phase, Purpose, Spec
 from server.policy.outlook import Outlook
 from tests.policy_world import NOW_S, bot, demand, held, spec, view, warm
 
@@ -19,9 +20,9 @@ SPECS = [spec("src"), spec("lib")]
 class Watched:
     """A pool under watch, 60 s cold and 2 s warm, with tasks of 300 s."""
 
-    def __init__(self, *bots: Bot) -> None:
+    def __init__(self, *bots: Bot, specs: Sequence[Spec] = SPECS) -> None:
         asked = {family: demand(6, duration_s=300.0) for family in ("src", "lib")}
-        self.fleet = Fleet(view(bots, specs=SPECS, demand=asked))
+        self.fleet = Fleet(view(bots, specs=specs, demand=asked))
         self.watch = BetWatch()
         self.watch.see(bots, self.fleet, Outlook(self.fleet))
 
@@ -32,7 +33,7 @@ class Watched:
 
     def booked(self, net: float = 0.5) -> tuple[float, float]:
         sums = self.watch.ledger.at(NOW_S).buckets.get(bucket_of(net))
-        return (sums.staked_s, sums.won_s) if sums else (0.0, 0.0)
+        return (sums.staked, sums.won) if sums else (0.0, 0.0)
 
 
 def bet(name: str, *, displaced: tuple = ()) -> tuple[Bot, Bot, Bot]:
@@ -52,12 +53,24 @@ def test_a_bet_stakes_a_cold_start_and_wins_what_a_miss_would_have_cost() -> Non
     before, makes, after = bet("b1")
     pool = Watched(before)
     pool.becomes(makes)
-    assert pool.booked() == (60.0, 0.0)
+    assert pool.booked() == (1.0, 0.0)
     pool.becomes(after)
     pool.becomes(uses("b1"))
-    staked_s, won_s = pool.booked()
-    assert staked_s == 60.0
-    assert won_s == pytest.approx(300 * (1 - 2.718281828 ** (-60 / 300)) - 2, rel=1e-3)
+    staked, won = pool.booked()
+    assert staked == 1.0
+    assert won == pytest.approx((300 * (1 - 2.718281828 ** (-60 / 300)) - 2) / 60, rel=1e-3)
+
+
+def test_a_family_with_dear_cold_starts_stakes_no_more_than_others() -> None:
+    """Else one bet on it would close the bucket for all cheap families of the pool."""
+    before, makes, after = bet("b1")
+    pool = Watched(before, specs=[spec("src", cold_cost_s=6000.0, run_s=60.0)])
+    pool.becomes(makes)
+    assert pool.booked() == (1.0, 0.0)
+    assert pool.watch.ledger.standing(0.5, NOW_S).is_open
+    pool.becomes(after)
+    pool.becomes(uses("b1"))
+    assert 0.0 < pool.booked()[1] < 1.0
 
 
 def test_a_bet_wins_nothing_while_there_is_a_copy_that_the_pool_had_anyway() -> None:
@@ -66,7 +79,7 @@ def test_a_bet_wins_nothing_while_there_is_a_copy_that_the_pool_had_anyway() -> 
     pool.becomes(makes)
     pool.becomes(after)
     pool.becomes(uses("b1"))
-    assert pool.booked() == (60.0, 0.0)
+    assert pool.booked() == (1.0, 0.0)
     pool.becomes(uses("b2"))  # Without the bet this task would have missed it: the other copy stood for it.
     assert pool.booked()[1] > 0
 
@@ -77,10 +90,10 @@ def test_a_bet_that_displaced_what_a_task_then_misses_pays_for_it_once() -> None
     pool.becomes(makes)
     pool.becomes(after)
     pool.becomes(uses("b2", "lib"))
-    lost_s = pool.booked()[1]
-    assert lost_s < 0
+    lost = pool.booked()[1]
+    assert lost < 0
     pool.becomes(uses("b3", "lib"))
-    assert pool.booked()[1] == lost_s
+    assert pool.booked()[1] == lost
 
 
 def test_a_miss_of_what_no_bet_displaced_costs_no_bet_anything() -> None:
@@ -89,7 +102,7 @@ def test_a_miss_of_what_no_bet_displaced_costs_no_bet_anything() -> None:
     pool.becomes(makes)
     pool.becomes(after)
     pool.becomes(uses("b2", "lib"))
-    assert pool.booked() == (60.0, 0.0)
+    assert pool.booked() == (1.0, 0.0)
 
 
 def test_a_state_that_went_unused_brings_nothing() -> None:
@@ -99,7 +112,7 @@ def test_a_state_that_went_unused_brings_nothing() -> None:
     pool.becomes(after)
     pool.becomes(bot("b1", warm("lib")))
     pool.becomes(uses("b2"))
-    assert pool.booked() == (60.0, 0.0)
+    assert pool.booked() == (1.0, 0.0)
 
 
 def test_a_warm_up_on_demand_is_no_bet() -> None:

@@ -92,6 +92,19 @@ def test_nobody_waits_for_a_warm_up_that_should_have_ended_long_ago() -> None:
     assert given(made([warming("b1", since_s=NOW_S - 99), cold("b2")], [task("t1", "src")])) == {}
 
 
+def test_nobody_waits_for_a_warm_up_on_a_bot_of_which_nothing_is_heard() -> None:
+    """Its bot may be gone: the task starts cold, or has another one warmed where others work on its state."""
+    gone = replace(warming("b1", since_s=NOW_S - 20), silent=True)
+    assert given(made([gone, cold("b2"), cold("b3")], [task("t1", "src")])) == {"b2": "task t1"}
+    assert given(made([gone, busy("b0"), cold("b2"), cold("b3")], [task("t1", "src")])) == {"b2": "src for t1"}
+
+
+def test_nobody_waits_for_a_warm_up_of_which_no_spec_says_how_long_it_takes() -> None:
+    """Its spec was moved to another pool, or has had two generations since."""
+    of = made([warming("b1", since_s=NOW_S - 5), cold("b2")], [task("t1", "src")], specs=[spec("lib")])
+    assert given(of) == {"b2": "task t1"}
+
+
 def test_where_a_warm_up_hangs_no_second_one_is_begun_for_a_task() -> None:
     hangs = warming("b1", since_s=NOW_S - 101)
     assert given(made([hangs, busy("b0"), cold("b2"), cold("b3")], [task("t1", "src")])) == {"b2": "task t1"}

@@ -13,7 +13,8 @@ SPECS = [spec("src"), spec("clean", "", purpose=Purpose.CLEAN, run_s=600.0)]
 
 def runs(name: str, purpose: Purpose = Purpose.FORECAST, since_s: float = 60.0, **fields: object):
     """A bot that has run background work for so long, claim 7."""
-    return bot(name, run=held(purpose, "src", task_id=f"d-{name}", since_s=NOW_S - since_s, **fields))
+    of_bot = {name: fields.pop(name) for name in ("silent",) if name in fields}
+    return bot(name, run=held(purpose, "src", task_id=f"d-{name}", since_s=NOW_S - since_s, **fields), **of_bot)
 
 
 def victims(bots: list, tasks: list, **world: object) -> list[tuple[str, str]]:
@@ -62,10 +63,22 @@ def test_a_run_that_warms_for_a_waiting_task_is_never_stopped() -> None:
     assert victims([covering], [task("t2")]) == [("b1", "t2")]
 
 
-def test_a_warm_up_whose_task_was_served_elsewhere_ends_for_another_unless_it_is_nearly_done() -> None:
+@pytest.mark.parametrize("ran_s", [1, 31, 59, 91])
+def test_a_warm_up_that_nobody_waits_for_any_more_ends_for_another_task_at_any_time(ran_s: float) -> None:
     """A run of src takes a minute."""
-    for since_s, stops in ((29, [("b1", "t2")]), (31, []), (91, [("b1", "t2")])):
-        assert victims([runs("b1", Purpose.ON_DEMAND, since_s, for_task="t1")], [task("t2")]) == stops
+    assert victims([runs("b1", Purpose.ON_DEMAND, ran_s, for_task="t1")], [task("t2")]) == [("b1", "t2")]
+
+
+def test_a_bot_of_which_nothing_is_heard_is_asked_last() -> None:
+    silent = runs("b1", since_s=5, silent=True)
+    assert victims([silent, runs("b2", since_s=50)], [task("t1")]) == [("b2", "t1")]
+    assert victims([silent], [task("t1")]) == [("b1", "t1")]
+
+
+def test_a_victim_that_fell_silent_is_given_up_for_another() -> None:
+    marked = task("t1", victim=Victim("b1", 7, NOW_S + 60))
+    bots = [runs("b1", stop="preempt", silent=True), runs("b2")]
+    assert victims(bots, [marked]) == [("b2", "t1")]
 
 
 def test_a_run_that_is_being_stopped_already_is_no_victim() -> None:
@@ -154,6 +167,15 @@ def test_a_run_for_which_a_task_waits_goes_on() -> None:
     assert useless([runs("b1")], specs=[spec("src", active=False)], tasks=[waits]) == []
     covered = runs("b1", Purpose.ON_DEMAND, for_task="t2")
     assert useless([covered], specs=[spec("src", active=False)], tasks=[task("t2", dimensions=elsewhere)]) == []
+
+
+def test_of_the_runs_of_a_former_generation_as_many_go_on_as_tasks_ask_for_it() -> None:
+    """A straggler keeps the run that began first, not all of them."""
+    bots = [runs("b1", since_s=5), runs("b2", since_s=50), runs("b3", since_s=20)]
+    newer = [spec("src", "g2", sequence=2), spec("src", "g1")]
+    straggler = task("t1", wishes=(Wish("src", "g1"),))
+    assert [text.split()[0] for text in useless(bots, specs=newer, tasks=[straggler])] == ["b3", "b1"]
+    assert len(useless(bots, specs=newer)) == 3
 
 
 def test_shadow_mode_lets_what_runs_end_by_itself() -> None:

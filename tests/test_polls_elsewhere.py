@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from server.policy import model
-from server.seen_polls import NEVER, SeenPoll, presence, with_presence
-from tests.policy_world import bot
+from server.policy.model import Purpose
+from server.seen_polls import NEVER, SeenPoll, presence, silence_s, with_presence
+from tests.policy_world import bot, held
 from tests.server_world import World
 
 NOW_S = 10_000.0
@@ -49,6 +50,24 @@ def test_a_bot_that_polls_now_here_and_now_there_is_not_late_because_it_does_not
 def test_a_bot_that_polls_this_process_alone_and_does_not_come_is_late() -> None:
     assert told(poll(12, -2)).next_poll_s == NOW_S - 2
     assert told(poll(12, -2), poll(3600, -3590)).next_poll_s == NOW_S - 2, "it was elsewhere an hour ago"
+
+
+def test_a_bot_whose_run_was_not_heard_of_for_long_may_be_gone() -> None:
+    run = held(Purpose.FORECAST, "src", since_s=NOW_S - 100.0)
+
+    def silent(heard_ago_s: float, since_s: float = NOW_S - 20.0, **fields: object) -> bool:
+        here = SeenPoll(NOW_S - heard_ago_s, 0.0, held=False)
+        runs = replace(bot("b1", run=run), **fields)
+        return with_presence(runs, presence(runs, here, NEVER, NOW_S, LATE_S), NOW_S, since_s).silent
+
+    assert (silent(19), silent(21)) == (False, True)
+    assert not silent(21, held=replace(run, since_s=NOW_S - 5.0)), "it has just begun"
+    assert not silent(500, held=None), "without a run it is asked by its polls"
+    assert not silent(500, since_s=0.0), "this process has not listened for long enough"
+
+
+def test_a_run_may_be_silent_for_a_keep_alive_and_a_half_and_as_long_as_others_take_to_tell() -> None:
+    assert (silence_s(10.0, 0.0), silence_s(2.0, 0.0), silence_s(60.0, 50.0)) == (20.0, 20.0, 145.0)
 
 
 def test_after_a_restart_the_bots_of_before_are_about_to_poll() -> None:

@@ -67,8 +67,8 @@ def _minds(habits: PoolHabits, seen: PoolView) -> Minds:
 
 
 def test_what_processes_before_knew_of_bets_counts_from_the_first_look_on() -> None:
-    before = BetLedger().staked(0.2, 60.0, NOW_S)
+    before = BetLedger().bet(0.2, NOW_S)
     habits = PoolHabits(before)
     assert looked(habits, view([bot("b1")])).bets == before == habits.bets
     looked(habits, view([bot("b1", run=held(Purpose.FORECAST, "src", net=0.5))]))
-    assert habits.bets.staked_s > before.staked_s
+    assert habits.bets.staked > before.staked

@@ -267,8 +267,8 @@ def test_what_became_of_bets_outlives_the_process_and_is_not_counted_twice(world
     one, two = world.process("one"), world.process("two")
     now_s = world.clock.now_s()
     saw_all, saw_some = (
-        BetLedger().staked(0.2, 60.0, now_s).staked(0.5, 60.0, now_s),
-        BetLedger().staked(0.2, 60.0, now_s),
+        BetLedger().bet(0.2, now_s).bet(0.5, now_s),
+        BetLedger().bet(0.2, now_s),
     )
     one.pages.keep_bets("local", saw_all)
     two.pages.keep_bets("local", saw_some)
@@ -277,7 +277,7 @@ def test_what_became_of_bets_outlives_the_process_and_is_not_counted_twice(world
     world.clock.advance(3 * 86_400.0)
     heir = world.process("heir")
     heir.pages.merge()
-    assert heir.pages.bets("local").staked_s == 120.0
-    heir.pages.keep_bets("local", heir.pages.bets("local").staked(0.2, 60.0, world.clock.now_s()))
-    assert heir.pages.bets("local").staked_s == pytest.approx(60.0 + 120.0 / 8)
+    assert heir.pages.bets("local").staked == 2.0
+    heir.pages.keep_bets("local", heir.pages.bets("local").bet(0.2, world.clock.now_s()))
+    assert heir.pages.bets("local").staked == pytest.approx(1.0 + 2.0 / 8)
     assert world.process("other").pages.bets("elsewhere") == BetLedger()

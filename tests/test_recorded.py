@@ -28,7 +28,7 @@ MANY = settings(max_examples=150, deadline=None)
 @given(pools())
 def test_a_view_read_back_is_the_same_and_decides_the_same(seen: PoolView) -> None:
     told = Announcement("src", "", 2.0, NOW_S, NOW_S + 90.0, 0.9, "nightly")
-    seen = replace(seen, announcements=(told,), bets=BetLedger().staked(0.2, 60.0, NOW_S), memory_weights={120: 1.0})
+    seen = replace(seen, announcements=(told,), bets=BetLedger().bet(0.2, NOW_S), memory_weights={120: 1.0})
     back = view_from_plain(json.loads(json.dumps(to_plain(seen))))
     assert back == seen
     made = json.loads(json.dumps(decided(plan(seen), seen.now_s)))

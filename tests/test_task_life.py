@@ -347,7 +347,7 @@ def test_a_preemption_marks_the_waiting_task_and_the_run_at_once(world: LifeWorl
     n = scene.run.delivery.n
     mark = world.record(TaskToRun, scene.waiting).victim
     assert (mark["bot"], mark["n"]) == ("bot1", n)
-    assert mark["until_s"] == world.clock.now_s() + 120
+    assert mark["until_s"] == world.clock.now_s() + 60
     assert world.result(scene.task_id).stop == "preempted for a real task"
 
 

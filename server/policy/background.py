@@ -185,15 +185,15 @@ class Background:
         bot = self._best_bot(spec)
         if bot is not None:
             net = self.appraiser.net(spec, self._stock.displaced_by(bot, spec))
-            if net >= self._view.thresholds.value_threshold and self.ledger_check(spec, net).passed:
+            if net >= self._view.thresholds.value_threshold and self.ledger_check(net).passed:
                 heapq.heappush(heap, (-net, spec.family, bot.id))
 
-    def ledger_check(self, spec: Spec, net: float) -> GateCheck:
+    def ledger_check(self, net: float) -> GateCheck:
         """Gate 9 for a bet of this value: those of about the same value have brought enough."""
         ledger = self._view.bets
         if ledger is None:
             return GateCheck(Gate.LEDGER, True, "No bets are on record.")
-        return ledger.check(net, self._outlook.cold_s(spec.family), self._fleet.now_s)
+        return ledger.check(net, self._fleet.now_s)
 
     def _best_bot(self, spec: Spec) -> Bot | None:
         """The ready bot that loses least; on a par one that has a former generation of the same family there."""

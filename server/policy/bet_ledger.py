@@ -1,10 +1,10 @@
 """The ledger of bets: what forecast prewarms of each worth have brought, and whether more of that worth may be made.
 
 A value is only as good as the forecast behind it. So bets are booked by the value that they were made at, in buckets
-half an octave wide: B, the cold starts staked, and S, the seconds that they saved less those that they cost by what
-they displaced. A bucket is open while
+half an octave wide: B, the bets made, and S, what they saved less what they cost by what they displaced, each in cold
+starts of the state that was bet on: a family with dear cold starts counts no more than others. A bucket is open while
 
-    (S + 16 c) / (B + 20 c) ≥ 0.4,   c = the cold cost of the state that the next bet is for,
+    (S + 16) / (B + 20) ≥ 0.4,
 
 a prior of 20 bets of which 0.8 came back each. Sums fade with a half-life of a day, so a closed bucket opens again.
 The constants are those of the agreed policy: 0.4 and not 0.2, since S came out twice too high against replays.
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from server.policy.model import Gate, GateCheck
-from server.policy.words import duration, seconds, share
+from server.policy.words import duration, share
 
 HALF_LIFE_S = 86_400.0
 PRIOR_BETS = 20.0
@@ -29,7 +29,7 @@ PRIOR_SHARE = 0.8
 LEAST_SHARE = 0.4
 LOWEST, HIGHEST = -14, 2
 """Buckets of the least and the largest values: below 1.1 % and from 200 % of a cold start."""
-NEGLIGIBLE_S = 1e-6
+NEGLIGIBLE = 1e-6
 
 
 def bucket_of(net: float) -> int:
@@ -46,23 +46,23 @@ def worth_of(bucket: int) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Of one bucket: seconds staked (B) and won less lost (S)."""
+    """Of one bucket, in cold starts: staked (B), and won less lost (S)."""
 
-    staked_s: float = 0.0
-    won_s: float = 0.0
+    staked: float = 0.0
+    won: float = 0.0
 
     def scaled(self, factor: float) -> Sums:
         """Both times a factor."""
-        return Sums(self.staked_s * factor, self.won_s * factor)
+        return Sums(self.staked * factor, self.won * factor)
 
     def plus(self, other: Sums) -> Sums:
         """Both added up."""
-        return Sums(self.staked_s + other.staked_s, self.won_s + other.won_s)
+        return Sums(self.staked + other.staked, self.won + other.won)
 
     @property
     def is_negligible(self) -> bool:
         """Whether nothing to speak of is left."""
-        return self.staked_s < NEGLIGIBLE_S and abs(self.won_s) < NEGLIGIBLE_S
+        return self.staked < NEGLIGIBLE and abs(self.won) < NEGLIGIBLE
 
 
 NOTHING = Sums()
@@ -70,10 +70,10 @@ NOTHING = Sums()
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a bucket stands for a state of a certain cold cost.
+    """How a bucket stands.
 
-    `returned` is what came back per second staked, with the prior; `opens_in_s` is how long it stays closed if nothing
-    is booked meanwhile, 0 while it is open.
+    `returned` is what came back per cold start staked, with the prior; `opens_in_s` is how long it stays closed if
+    nothing is booked meanwhile, 0 while it is open.
     """
 
     sums: Sums
@@ -98,17 +98,17 @@ class BetLedger:
         faded = {number: sums.scaled(left) for number, sums in self.buckets.items()}
         return BetLedger(now_s, {number: sums for number, sums in faded.items() if not sums.is_negligible})
 
-    def staked(self, net: float, cost_s: float, now_s: float) -> BetLedger:
-        """A forecast prewarm was made at that net value, for a state of that cold cost."""
-        return self._booked(net, Sums(cost_s, 0.0), now_s)
+    def bet(self, net: float, now_s: float) -> BetLedger:
+        """A forecast prewarm was made at that net value."""
+        return self._booked(net, Sums(1.0, 0.0), now_s)
 
-    def won(self, net: float, saved_s: float, now_s: float) -> BetLedger:
-        """It was used while no other copy was idle, which saved so much."""
-        return self._booked(net, Sums(0.0, saved_s), now_s)
+    def won(self, net: float, saved: float, now_s: float) -> BetLedger:
+        """It was used while no other copy was idle, which saved so much of a cold start."""
+        return self._booked(net, Sums(0.0, saved), now_s)
 
-    def lost(self, net: float, lost_s: float, now_s: float) -> BetLedger:
-        """A task missed the state that it had displaced, while it sat there unused; that cost so much."""
-        return self._booked(net, Sums(0.0, -lost_s), now_s)
+    def lost(self, net: float, lost: float, now_s: float) -> BetLedger:
+        """A task missed the state that it had displaced, while it sat there unused; that cost so many cold starts."""
+        return self._booked(net, Sums(0.0, -lost), now_s)
 
     def _booked(self, net: float, sums: Sums, now_s: float) -> BetLedger:
         """With an entry of `now_s`, which fades by as much as it comes late."""
@@ -127,33 +127,28 @@ class BetLedger:
         """Of two accounts of the same bets the one that knows of more."""
         now_s = max(self.at_s, other.at_s)
         one, two = self.at(now_s), other.at(now_s)
-        return max(one, two, key=lambda ledger: (ledger.staked_s, sorted(ledger.to_plain()["buckets"].items())))
+        return max(one, two, key=lambda ledger: (ledger.staked, sorted(ledger.to_plain()["bets"].items())))
 
     @property
-    def staked_s(self) -> float:
-        """All that was staked, faded."""
-        return sum(sums.staked_s for sums in self.buckets.values())
+    def staked(self) -> float:
+        """All that was staked, faded, in cold starts."""
+        return sum(sums.staked for sums in self.buckets.values())
 
-    def is_open(self, net: float, cold_s: float, now_s: float) -> bool:
-        """Whether a bet of that net value, for a state of that cold cost, may be made."""
-        return self.standing(net, cold_s, now_s).is_open
-
-    def standing(self, net: float, cold_s: float, now_s: float) -> Standing:
+    def standing(self, net: float, now_s: float) -> Standing:
         """How the bucket of that net value stands."""
         sums = self.at(now_s).buckets.get(bucket_of(net), NOTHING)
-        cold_s = max(cold_s, NEGLIGIBLE_S)
-        returned = (sums.won_s + PRIOR_BETS * PRIOR_SHARE * cold_s) / (sums.staked_s + PRIOR_BETS * cold_s)
+        returned = (sums.won + PRIOR_BETS * PRIOR_SHARE) / (sums.staked + PRIOR_BETS)
         if returned >= LEAST_SHARE:
             return Standing(sums, returned, True, 0.0)
-        # Faded by f it is open from f · (0.4 B − S) ≤ 20 c (0.8 − 0.4) on.
-        excess = (LEAST_SHARE * sums.staked_s - sums.won_s) / (PRIOR_BETS * (PRIOR_SHARE - LEAST_SHARE) * cold_s)
+        # Faded by f it is open from f · (0.4 B − S) ≤ 20 (0.8 − 0.4) on.
+        excess = (LEAST_SHARE * sums.staked - sums.won) / (PRIOR_BETS * (PRIOR_SHARE - LEAST_SHARE))
         return Standing(sums, returned, False, HALF_LIFE_S * max(0.0, math.log2(excess)))
 
-    def check(self, net: float, cold_s: float, now_s: float) -> GateCheck:
+    def check(self, net: float, now_s: float) -> GateCheck:
         """The same as a gate's answer, for people."""
-        found, (low, high) = self.standing(net, cold_s, now_s), worth_of(bucket_of(net))
+        found, (low, high) = self.standing(net, now_s), worth_of(bucket_of(net))
         worth = f"{share(low)} to {share(high)} of a cold start"
-        came = f"{seconds(found.sums.won_s)} came back of {seconds(found.sums.staked_s)} staked lately"
+        came = f"{found.sums.won:.1f} cold starts came back of {found.sums.staked:.1f} staked lately"
         if found.is_open:
             text = f"Prewarms worth {worth}: {came}."
             return GateCheck(Gate.LEDGER, True, text, found.returned, LEAST_SHARE)
@@ -164,8 +159,7 @@ class BetLedger:
 
     def to_plain(self) -> dict[str, Any]:
         """As plain JSON values, for a page."""
-        buckets = {str(number): [sums.staked_s, sums.won_s] for number, sums in self.buckets.items()}
-        return {"at_s": self.at_s, "buckets": buckets}
+        return {"at_s": self.at_s, "bets": {str(n): [sums.staked, sums.won] for n, sums in self.buckets.items()}}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> BetLedger:
@@ -174,5 +168,5 @@ class BetLedger:
         Raises:
             KeyError, TypeError, ValueError: the values are not what `to_plain()` made.
         """
-        buckets = {int(n): Sums(float(staked_s), float(won_s)) for n, (staked_s, won_s) in plain["buckets"].items()}
+        buckets = {int(n): Sums(float(staked), float(won)) for n, (staked, won) in plain["bets"].items()}
         return cls(float(plain["at_s"]), buckets)

@@ -62,7 +62,7 @@ class BetWatch:
         gone = set(held_states(before)) - set(held_states(bot))
         state = held.family, held.generation
         self._open[bot.id, held.slot] = _Bet(state, held.net, next(iter(sorted(gone)), None))
-        self.ledger = self.ledger.staked(held.net, outlook.cold_s(held.family), fleet.now_s)
+        self.ledger = self.ledger.bet(held.net, fleet.now_s)
 
     def _settle(self, bot: Bot, fleet: Fleet, outlook: Outlook) -> None:
         """Bets on this bot that were used, or whose state is gone."""
@@ -76,7 +76,7 @@ class BetWatch:
                     self._open[heir] = bet
                 else:
                     saved_s = self._miss_s(bet.state, fleet, outlook)
-                    self.ledger = self.ledger.won(bet.net, saved_s, fleet.now_s)
+                    self.ledger = self.ledger.won(bet.net, _in_cold_starts(saved_s, bet, outlook), fleet.now_s)
             del self._open[key]
 
     def _copy_without_bet(self, state: State, fleet: Fleet) -> tuple[str, str] | None:
@@ -89,13 +89,19 @@ class BetWatch:
             held = self._known[bot_id].slots.get(slot)
             if bet.displaced == state and held is not None and held.phase is Phase.WARM:
                 bet.displaced = None
-                self.ledger = self.ledger.lost(bet.net, self._miss_s(state, fleet, outlook), fleet.now_s)
+                lost = _in_cold_starts(self._miss_s(state, fleet, outlook), bet, outlook)
+                self.ledger = self.ledger.lost(bet.net, lost, fleet.now_s)
                 return
 
     def _miss_s(self, state: State, fleet: Fleet, outlook: Outlook) -> float:
         costs = outlook.costs(state[0])
         copies = fleet.busy_with(state) + len(fleet.warming.get(state, ()))
         return max(0.0, miss_s(costs.cold_s, copies, costs.duration_s) - costs.warm_s)
+
+
+def _in_cold_starts(value_s: float, bet: _Bet, outlook: Outlook) -> float:
+    """Seconds as the ledger counts them: in cold starts of the state that was bet on."""
+    return value_s / max(1.0, outlook.cold_s(bet.state[0]))
 
 
 def _missed(before: Bot, bot: Bot) -> list[State]:

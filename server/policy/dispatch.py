@@ -230,11 +230,14 @@ class Dispatcher:
     def _is_in_time(self, task: PendingTask, bot: Bot, state: State) -> bool:
         """Whether the warm-up is expected to end before a cold start would, and long before the task expires.
 
-        One that should have ended a while ago is not waited for, either.
+        One that should have ended a while ago is not waited for, nor one of whose bot nothing is heard, nor one of
+        which no spec says any more how long it takes.
         """
+        if bot.held is None:
+            return True  # It was begun a moment ago, for a task like this.
         spec = self._fleet.spec_of.get(state)
-        if spec is None or bot.held is None:
-            return True
+        if spec is None or bot.silent:
+            return False
         left_s = bot.held.since_s + spec.run_s - self._fleet.now_s
         is_soon = left_s <= self._outlook.cold_s(state[0]) and self._has_time(task, max(0.0, left_s))
         return is_soon and not self._fleet.is_overdue(bot)

@@ -57,7 +57,7 @@ class Explainer:
             beyond = self._nothing_to_warm(bot, fitting)
         elif (
             values[0].net >= self._view.thresholds.value_threshold
-            and not (check := self._background.ledger_check(spec, values[0].net)).passed
+            and not (check := self._background.ledger_check(values[0].net)).passed
         ):
             beyond = Refused(Gate.LEDGER, check.text, check.would_change)
             checks.append(check)

@@ -313,7 +313,7 @@ class Fleet:
         return busy + sum(self._warming_well(state) for state in self.warming if state[0] == wish.family)
 
     def _warming_well(self, state: State) -> int:
-        return sum(not self.is_overdue(bot) for bot in self.warming.get(state, {}).values())
+        return sum(not bot.silent and not self.is_overdue(bot) for bot in self.warming.get(state, {}).values())
 
     def spec_for(self, wish: Wish) -> Spec | None:
         """The spec that makes the state wished for; where any generation serves, the current one."""

@@ -124,6 +124,8 @@ class Bot:
     next_poll_s: float = 0.0
     held_poll: bool = False
     polls_elsewhere: bool = False
+    silent: bool = False
+    """It holds a run of which nothing was heard for longer than is usual: it may be gone."""
     failed_s: Mapping[str, float] = field(default_factory=dict)
     """Per family: when a background run of it last failed here, until one succeeds."""
     most_states: int = 0
@@ -255,7 +257,7 @@ class Thresholds:
     polls_per_s: float = 20.0
     sleep_min_s: float = 1.0
     sleep_max_s: float = 60.0
-    preempt_valid_s: float = 120.0
+    preempt_valid_s: float = 60.0
     hand_outs_per_min: int = 60
     bot_backoff_s: float = 600.0
     ledger_max_cost: float = 5.0

@@ -14,7 +14,7 @@ _RELUCTANCE = {Purpose.FORECAST: 0, Purpose.ANNOUNCED: 1, Purpose.ON_DEMAND: 2, 
 """A bet goes first, what is owed goes last."""
 
 NEARLY_DONE_S = 30.0
-"""What is owed is not stopped when it ends within about the grace period that stopping it may take."""
+"""A clean-up is not stopped when it ends within about the grace period that stopping it may take."""
 
 
 def marks(fleet: Fleet) -> dict[str, str]:
@@ -27,8 +27,9 @@ def _mark_that_holds(task: PendingTask, fleet: Fleet) -> Victim | None:
     if mark is None or fleet.now_s >= mark.until_s:
         return None
     bot = fleet.by_id.get(mark.bot)
-    is_good = bot is not None and not why_unusable(bot) and (bot.held is None or bot.held.n == mark.n)
-    return mark if is_good else None
+    if bot is None or why_unusable(bot) or bot.silent:
+        return None
+    return mark if bot.held is None or bot.held.n == mark.n else None
 
 
 def preemptions(
@@ -70,19 +71,20 @@ def _may_take(
 
 
 def _may_stop(held: Held | None, fleet: Fleet) -> bool:
-    """Not what is being stopped, nor what is owed and ends within a grace period, or is a little late."""
+    """Not what is being stopped, nor a clean-up that ends within a grace period, or is a little late."""
     if held is None or held.stop:
         return False
     spec = fleet.spec_of.get((held.family, held.generation))
-    if spec is None or held.purpose not in (Purpose.ON_DEMAND, Purpose.CLEAN):
+    if spec is None or held.purpose is not Purpose.CLEAN:
         return True
     return abs(held.since_s + spec.run_s - fleet.now_s) > NEARLY_DONE_S
 
 
-def _loss(bot: Bot, now_s: float) -> tuple[int, bool, float, str]:
+def _loss(bot: Bot, now_s: float) -> tuple[bool, int, bool, float, str]:
+    """What is lost; a bot that may be gone comes last, since it may never answer."""
     held = bot.held
     assert held is not None
-    return _RELUCTANCE[held.purpose], not held.resumable, now_s - held.since_s, bot.id
+    return bot.silent, _RELUCTANCE[held.purpose], not held.resumable, now_s - held.since_s, bot.id
 
 
 def _text(bot: Bot, held: Held, task: PendingTask, fleet: Fleet) -> str:
@@ -97,23 +99,37 @@ def _text(bot: Bot, held: Held, task: PendingTask, fleet: Fleet) -> str:
 def useless_runs(fleet: Fleet, superseded: dict[State, str], switched_off: str) -> tuple[Useless, ...]:
     """Running background work that nobody needs: prewarming is off, or its state is superseded and nobody waits for it.
 
+    Of the runs that make a superseded state as many go on as tasks ask for it, what was begun first at the front.
+
     `superseded` says per state why; `switched_off` is the reason that ends all of it, "" when prewarming is on.
     """
-    runs = []
-    for bot in fleet.background.values():
+    runs, wanted = [], dict(fleet.queues.wished)
+    for bot in sorted(fleet.background.values(), key=lambda bot: _turn(bot, fleet)):
         held = bot.held
         if held is None or held.stop:
             continue
         reason = switched_off or _why_useless(held, fleet, superseded)
+        state = held.family, held.generation
+        is_wanted = held.for_task in fleet.queues.by_id or wanted.get(state, 0) > 0
+        if reason and not switched_off and is_wanted:
+            wanted[state] = wanted.get(state, 0) - 1  # One run a task.
+            continue
         if reason:
             what = named(held.family, held.generation) or held.task_id
             runs.append(Useless(bot.id, held.n, held.task_id, f"{bot.id} stops warming {what}: {reason}."))
     return tuple(runs)
 
 
+def _turn(bot: Bot, fleet: Fleet) -> tuple[bool, float, str]:
+    """Whose run goes on first: one that was begun for a task that still waits, then the one that began first."""
+    held = bot.held
+    assert held is not None
+    return held.for_task not in fleet.queues.by_id, held.since_s, bot.id
+
+
 def _why_useless(held: Held, fleet: Fleet, superseded: dict[State, str]) -> str:
     state = held.family, held.generation
-    if held.purpose is Purpose.CLEAN or held.for_task in fleet.queues.by_id or state in fleet.queues.wished:
+    if held.purpose is Purpose.CLEAN:
         return ""
     spec = fleet.specs.get(held.family)
     if spec is None:
