@@ -55,6 +55,10 @@ def fleet(service: Service, principal: Principal, pool: str | None = None) -> di
     }
 
 
+BOT_STATUSES = ("idle", "busy", "background", "quiet", "silent", "maintenance", "quarantined", "dead")
+"""All words that `bot_status` has."""
+
+
 def bot_status(bot: model.Bot, now_s: float) -> tuple[str, str]:
     """A bot's state in a word, and in a few."""
     if not bot.alive:

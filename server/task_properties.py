@@ -8,7 +8,7 @@ import json
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from server.pool_config import pool_name
 
@@ -22,6 +22,7 @@ MOST_TAG_BYTES = 64 * 1024
 _CACHE_NAME = re.compile(r"[a-z0-9_]{1,128}")
 _ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DIMENSION_KEY = re.compile(r"[a-zA-Z\-_.][0-9a-zA-Z\-_.]*")
+_REALM = re.compile(r"[a-z0-9_\-]{1,100}:(?:[a-z0-9_.\-/]{1,400}|@[a-z]+)")
 _CAS_INSTANCE = re.compile(r"projects/[a-z0-9-]+/instances/[a-z0-9-_]+")
 
 
@@ -300,6 +301,18 @@ class NewTask(_Model):
     request_uuid: str = Field("", max_length=128)
     evaluate_only: bool = False
 
+    @field_validator("name", "user", "request_uuid")
+    @classmethod
+    def _text(cls, text: str, info: ValidationInfo) -> str:
+        return no_control(text, str(info.field_name))
+
+    @field_validator("realm")
+    @classmethod
+    def _realm(cls, realm: str) -> str:
+        if realm and not _REALM.fullmatch(realm):
+            raise ValueError(f"{realm[:80]!r} is not of the form project:realm, in small letters")
+        return realm
+
     @field_validator("bot_ping_tolerance_secs")
     @classmethod
     def _tolerance(cls, value: int) -> int:
@@ -319,6 +332,7 @@ class NewTask(_Model):
     @classmethod
     def _tags(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
         for tag in tags:
+            no_control(tag, f"{tag[:80]!r}")
             key, colon, value = tag.partition(":")
             if not colon or not 1 <= len(key) <= 64 or len(value) > 256 or value != value.strip():
                 raise ValueError(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 
 import pytest
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from handlers.prpc import encoding
+from server import errors
 from server.proto import swarming_pb2
 from tests.prpc_server import ANSWER, BINARY, CANCEL, REQUEST, post, server
 
@@ -165,6 +168,22 @@ def test_a_body_that_is_no_such_message_is_refused_with_a_reason(content_type: s
     assert answer.status_int in (400, 415)
     assert answer.headers["X-Prpc-Grpc-Code"] == "3"
     assert word in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"limit": "abc"}', "limit field: 'abc' is not a whole number"),
+        ('{"tags": [1]}', "tags field: must be text, in quotes"),
+        ('{"start": "2026-13-01T00:00:00Z"}', "'2026-13-01T00:00:00' is not a time such as 2026-01-31T12:00:00Z"),
+        ('{"nosuch": 1}', "; its fields: 'limit', 'cursor'"),
+    ],
+)
+def test_what_is_wrong_with_a_body_is_said_without_python(body: str, words: str) -> None:
+    with pytest.raises(errors.InvalidArgument) as caught:
+        encoding.decode(body.encode(), encoding.Encoding.JSON, swarming_pb2.TasksWithPerfRequest)
+    assert words in caught.value.text
+    assert not re.search(r"\(\)|bytes-like|%Y|\[|\n", caught.value.text)
 
 
 def test_fields_of_a_newer_client_are_ignored_in_binary() -> None:

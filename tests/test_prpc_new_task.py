@@ -80,6 +80,13 @@ def test_a_secret_reaches_the_task_and_nobody_else() -> None:
         ("tags: 'no colon'", "tags", "key:value"),
         ("bot_ping_tolerance_secs: 5", "bot_ping_tolerance_secs", "60"),
         ("service_account: 'me'", "service_account", "email"),
+        (r"name: 'a\000b'", "name", "NUL"),
+        (r"user: 'a\000b'", "user", "NUL"),
+        (r"request_uuid: 'a\000b'", "request_uuid", "NUL"),
+        (r"tags: 'a:\000b'", "tags", "NUL"),
+        ("realm: 'x'", "realm", "project:realm"),
+        ("realm: 'x:'", "realm", "project:realm"),
+        ("realm: 'X:y z'", "realm", "project:realm"),
         ("task_slices { expiration_secs: 60 }", "task_slices[1].properties", "missing"),
     ],
 )
@@ -88,7 +95,7 @@ def test_a_field_that_breaks_its_rule_is_named(change: str, field: str, word: st
     patch = text_format.Parse(change, swarming_pb2.NewTaskRequest())
     for descriptor in patch.DESCRIPTOR.fields:
         if change.startswith(descriptor.name):
-            if descriptor.name in ("name", "priority"):
+            if descriptor.name in ("name", "priority", "user", "request_uuid", "realm"):
                 message.ClearField(descriptor.name)
             message.MergeFrom(patch)
     with pytest.raises(errors.InvalidArgument, match=word) as caught:

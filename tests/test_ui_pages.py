@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from server import errors, sweeps, task_output
+from server import errors, fleet_report, sweeps, task_output
 from server.policy.model import Hold
 from server.records.pool import PoolGate
 from tests.ui_world import SPEC, Pages, text
@@ -206,6 +206,13 @@ def test_bots_are_listed_a_hundred_at_a_time(pages):
     assert len(first.html.find_all("tr", attrs={"data-row": True})) == 100
     second = first.click("The next 100")
     assert second.html.find("tr", attrs={"data-row": True}).a.get_text() == "b100"
+
+
+def test_bots_in_a_state_that_there_is_not_are_refused_as_tasks_are(pages):
+    for page in ("bots", "tasks"):
+        assert "'zzz' is" in text(pages.get(f"/{page}?state=zzz", status=400))
+    for status in fleet_report.BOT_STATUSES:
+        pages.get(f"/bots?state={status}")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import zlib
 from collections.abc import Mapping
 from typing import TypeVar
@@ -129,10 +130,26 @@ def decode(body: bytes, encoding: Encoding, message_class: type[MessageT]) -> Me
         else:
             text_format.Parse(body.decode("utf-8"), result)
     except (message.DecodeError, json_format.ParseError, text_format.ParseError, ValueError) as error:
-        raise InvalidArgument(f"the body is not a valid {name}: {str(error)[:1000]}") from error
+        raise InvalidArgument(f"the body is not a valid {name}: {_plain(str(error))[:1000]}") from error
     except RecursionError as error:
         raise InvalidArgument(f"the body is not a valid {name}: it is nested too deeply") from error
     return result
+
+
+PLAIN_WORDS = (
+    (r"invalid literal for int\(\) with base 10: ('.*')", r"\1 is not a whole number"),
+    (r"could not convert string to float: ('.*')", r"\1 is not a number"),
+    (r"expected string or bytes-like object(?:, got '\w+')?", "must be text, in quotes"),
+    (r"time data ('.*') does not match format '.*?'", r"\1 is not a time such as 2026-01-31T12:00:00Z"),
+    (r"\n Available Fields\(except extensions\): \"\[(.*)\]\"", r"; its fields: \1"),
+)
+"""What the parser says in Python's terms, and the same in words that people without Python understand."""
+
+
+def _plain(text: str) -> str:
+    for pattern, words in PLAIN_WORDS:
+        text = re.sub(pattern, words, text)
+    return text
 
 
 def encode(value: message.Message, encoding: Encoding) -> bytes:

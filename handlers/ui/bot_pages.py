@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from handlers.ui import fleet_model, fragments
 from handlers.ui.chrome import refresh
 from handlers.ui.visit import Route, Visit
-from server import bot_list, bot_management, fleet_report
+from server import bot_list, bot_management, errors, fleet_report
 from server.access import Permission
 
 PER_PAGE = 100
@@ -23,6 +23,9 @@ def bots(visit: Visit) -> Response:
     """The list, by pool and state, a hundred at a time."""
     refresh(visit.service)
     pool, state, after = visit.text("pool"), visit.text("state"), visit.text("after")
+    if state and state not in fleet_report.BOT_STATUSES:
+        known = ", ".join(fleet_report.BOT_STATUSES)
+        raise errors.InvalidArgument(f"state: {state[:60]!r} is none of {known}", field="state")
     every = fleet_model.fleet(visit)["bots"]
     here = [bot for bot in every if not pool or bot["pool"] == pool]
     states = Counter(bot["status"] for bot in here)
