@@ -209,7 +209,7 @@ def of_specs(found: Sequence[Mapping[str, Any]], ledger: Mapping[str, Mapping[st
             "family",
             "state",
             "pool",
-            "generation",
+            "~generation",
             ">rev",
             ">prewarms",
             ">unused",

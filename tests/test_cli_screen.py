@@ -85,3 +85,11 @@ def test_columns_in_which_nothing_stands_are_left_out_only_for_room(monkeypatch:
     sheet = Sheet(["id", "note", "what"], [["a", "", "x" * 20]])
     assert "note" in lines(sheet, 40, monkeypatch)[0]
     assert "note" not in lines(sheet, 26, monkeypatch)[0]
+
+
+def test_a_list_of_specs_is_a_table_on_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = {"family": "sample-src", "state": "active", "pool": "local", "generation": "05240738e93c", "revision": 1}
+    ledger = {"prewarms": 0, "never_used": 0, "failed": 0, "background_s": 0.0, "saved_s": 0.0, "measured": None}
+    told = lines(tables.of_specs([{**spec, "breaker": ""}], {"sample-src": ledger}), 80, monkeypatch)
+    assert told[0].split()[:3] == ["family", "state", "pool"]
+    assert {"sample-src", "active", "local"} <= set(told[2].split())
