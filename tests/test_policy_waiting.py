@@ -44,6 +44,12 @@ def test_bots_that_are_out_are_counted_by_reason() -> None:
     assert why(bots[1:2], task("t1")).text == "The only bot that fits is out: b2 is quarantined: disk."
 
 
+def test_a_bot_whose_poll_is_overdue_is_called_silent_and_not_dead() -> None:
+    bots = [bot("b1", alive=False), bot("b2", alive=False, overdue=True), bot("b3", alive=False, overdue=True)]
+    assert why(bots, task("t1")).text == "All 3 bots that fit are out: 1 dead, 2 silent."
+    assert why(bots[1:2], task("t1")).text == "The only bot that fits is out: b2 is silent: its poll is overdue."
+
+
 def test_a_task_that_is_held_for_a_warm_bot_says_for_which_and_how_long() -> None:
     bots = [bot("cold"), bot("warm", warm("src"), next_poll_s=NOW_S + 5)]
     answer = why(bots, task("t1", "src"))
@@ -62,6 +68,26 @@ def test_busy_bots_are_counted_and_so_are_the_tasks_before_it() -> None:
         "2 bots fit: 2 busy with other tasks. 1 task is served before it. It has waited 30 s."
     )
     assert answer.would_change == "A bot that ends its task, best one that is warm for src."
+
+
+def test_bots_that_are_warmed_for_tasks_before_it_are_told_with_how_long_that_takes_at_most() -> None:
+    bots = [bot(f"b{n}", run=held(Purpose.ON_DEMAND, "src", for_task=f"t{n}", since_s=NOW_S - 20)) for n in (1, 2)]
+    covered = [task(f"t{n}", "src", age_s=60) for n in (1, 2)]
+    answer = why(bots, task("t3", age_s=30), *covered)
+    assert answer.text.replace("\u00a0", " ") == (
+        "2 bots fit: 0 busy with other tasks, 2 being warmed (another 80 s at most) for tasks that are "
+        "served before it. "
+        "2 tasks are served before it. It has waited 30 s."
+    )
+    assert answer.would_change == "Another bot that fits, or the end of those tasks."
+
+
+def test_a_bot_that_is_warmed_for_a_later_task_as_urgent_is_told_as_such() -> None:
+    running = bot("b1", run=held(Purpose.ON_DEMAND, "src", for_task="t2", since_s=NOW_S - 20))
+    answer = why([running, bot("b2", run=held())], task("t1", age_s=30), task("t2", "src", age_s=10))
+    assert answer.text.replace("\u00a0", " ").startswith(
+        "2 bots fit: 1 busy with other tasks, 1 being warmed (another 80 s at most) for other tasks that wait. "
+    )
 
 
 def test_an_idle_bot_that_another_task_gets_first_does_not_count_as_busy() -> None:

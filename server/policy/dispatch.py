@@ -343,7 +343,7 @@ class Dispatcher:
         until_s = since_s + overdue_s(run_s)
         if task.expires_s:
             until_s = min(until_s, max(self._fleet.now_s, task.expires_s - DEADLINE_MARGIN_S))
-        self.result.holds[task.id] = Hold(task.id, "", until_s, text)
+        self.result.holds[task.id] = Hold(task.id, "", until_s, text, bot.id)
 
     def _warm_for(self, task: PendingTask, bot: Bot, spec: Spec) -> None:
         state = spec.family, spec.generation

@@ -38,7 +38,7 @@ def overdue_s(run_s: float) -> float:
 def why_unusable(bot: Bot) -> str:
     """Why the bot can take nothing at all, for people; "" when it can."""
     if not bot.alive:
-        return f"{bot.id} is dead"
+        return f"{bot.id} is silent: its poll is overdue" if bot.overdue else f"{bot.id} is dead"
     if bot.quarantined:
         return f"{bot.id} is quarantined: {bot.quarantined}"
     if bot.maintenance:

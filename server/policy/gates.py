@@ -208,7 +208,8 @@ def bot_gate(bot: Bot, spec: Spec | None, thresholds: Thresholds, gate: GateStat
     there: who closes it ends them all.
     """
     if trouble := why_unusable(bot):
-        return _refused(Gate.BOT, f"The bot refused: {trouble}.", f"A healthy {bot.id}.")
+        change = f"A poll of {bot.id}." if bot.overdue else f"A healthy {bot.id}."
+        return _refused(Gate.BOT, f"The bot refused: {trouble}.", change)
     owed = spec is not None and spec.purpose is Purpose.CLEAN
     least_s = 0.0 if owed else thresholds.min_idle_s
     idle_s = max(0.0, now_s - bot.idle_since_s)

@@ -132,6 +132,8 @@ class Bot:
     """Warm states that fit side by side; one more displaces the least recently used. 0: each slot holds its own."""
     out_of_turn: int = 0
     """Real tasks that it started before an older one that had waited too long, since its last cold start."""
+    overdue: bool = False
+    """It holds no run and its poll is long overdue: not `alive` to whoever plans, and not declared dead either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,12 +411,14 @@ class Hold:
     """A pending task is held back for a warm bot until `until_s`; polls of colder bots pass it over.
 
     `bot` is "" where it waits for whichever bot is warm first: one that is being warmed, or a busy one that ends.
+    `warming` is the bot whose warm-up it counts on, if any.
     """
 
     task_id: str
     bot: str
     until_s: float
     text: str
+    warming: str = ""
 
 
 @dataclass(frozen=True, slots=True)

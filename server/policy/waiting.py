@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 
 from server.policy.dimensions import ID, Dimensions, Requirement, matches
 from server.policy.fleet import why_unusable
 from server.policy.model import Bot, PendingTask, PoolPlan, PoolView, Purpose
+from server.policy.queues import turn
 from server.policy.words import count, duration, named
 
 
@@ -84,15 +86,20 @@ def _nearest(bots: tuple[Bot, ...], before: tuple[Step, ...], missed: Step) -> s
 
 
 def _nobody_able(fitting: list[Bot], steps: tuple[Step, ...]) -> WhyWaiting:
-    reasons = Counter(
-        "dead" if not bot.alive else "quarantined" if bot.quarantined else "in maintenance" for bot in fitting
-    )
+    reasons = Counter(_reason(bot) for bot in fitting)
     if len(fitting) == 1:
         text = f"The only bot that fits is out: {why_unusable(fitting[0])}."
     else:
         parts = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
         text = f"All {len(fitting)} bots that fit are out: {parts}."
     return WhyWaiting(text, f"One of them back in service, such as {min(bot.id for bot in fitting)}.", steps)
+
+
+def _reason(bot: Bot) -> str:
+    """Why it can take nothing, in a word."""
+    if bot.overdue:
+        return "silent"
+    return "dead" if not bot.alive else "quarantined" if bot.quarantined else "in maintenance"
 
 
 def _held_back(view: PoolView, made: PoolPlan, task: PendingTask, steps: tuple[Step, ...]) -> WhyWaiting | None:
@@ -120,18 +127,38 @@ def _all_busy(
         return WhyWaiting(f"{mark.bot} ends a background run for it.", f"The end of that run on {mark.bot}.", steps)
     busy = [bot for bot in able if bot.held is not None]
     working = sum(1 for bot in busy if bot.held is not None and bot.held.purpose is Purpose.REAL)
-    ahead = sum(
-        1
-        for other in view.pending
-        if (other.priority, other.created_s, other.id) < (task.priority, task.created_s, task.id)
-    )
+    before = {other.id for other in view.pending if turn(other) < turn(task)}
+    ahead, owed = len(before), _owed(busy, view, made, task)
     text = f"{count(len(able), 'bot')} {'fits' if len(able) == 1 else 'fit'}: {working} busy with other tasks"
-    if len(busy) > working:
-        text += f", {len(busy) - working} with background work"
+    if len(busy) > working + len(owed):
+        text += f", {len(busy) - working - len(owed)} with background work"
+    if owed:
+        text += f", {len(owed)} being warmed{_how_long(owed, view, made)} for {_whom(owed.values(), before)}"
     if len(able) > len(busy):
         text += f", {len(able) - len(busy)} about to take other tasks"
     text += f". {count(ahead, 'task')} {'is' if ahead == 1 else 'are'} served before it." if ahead else "."
     wants = " or ".join(named(wish.family, wish.generation) for wish in task.wishes)
     change = "A bot that ends its task" + (f", best one that is warm for {wants}." if wants else ".")
+    if len(owed) == len(able):
+        change = "Another bot that fits, or the end of those tasks."
     waited_s = view.now_s - task.created_s
     return WhyWaiting(f"{text} It has waited {duration(max(0.0, waited_s))}.", change, steps)
+
+
+def _owed(busy: list[Bot], view: PoolView, made: PoolPlan, task: PendingTask) -> dict[str, str]:
+    """The bots that are being warmed for another task that is as urgent, with that task: those runs are not stopped."""
+    urgent = {other.id for other in view.pending if other.priority <= task.priority and other.id != task.id}
+    counted_on = {hold.warming: hold.task_id for hold in made.holds.values() if hold.warming}
+    asked = {bot.id: counted_on.get(bot.id) or bot.held.for_task for bot in busy if bot.held is not None}
+    return {bot: other for bot, other in asked.items() if other in urgent}
+
+
+def _whom(tasks: Collection[str], before: Set[str]) -> str:
+    return "tasks that are served before it" if before.issuperset(tasks) else "other tasks that wait"
+
+
+def _how_long(owed: Mapping[str, str], view: PoolView, made: PoolPlan) -> str:
+    """For how long at most, where that is known of all."""
+    holds = [made.holds.get(task) for task in owed.values()]
+    until_s = [hold.until_s for hold in holds if hold is not None and hold.warming]
+    return f" (another {duration(max(until_s) - view.now_s)} at most)" if len(until_s) == len(owed) else ""
