@@ -86,7 +86,7 @@ def _bot_state(bot: swarming.BotInfo, own: Mapping[str, Any]) -> Cell:
     status = str(own.get("status") or ("busy" if bot.task_id else "idle"))
     if status == "background":
         return Cell("being cleaned" if own.get("purpose") == "clean" else "being warmed", ACCENT)
-    return Cell(status, BAD if status in ("dead", "quarantined") else "")
+    return Cell(status, BAD if status in ("dead", "quarantined") else WARN if status == "silent" else "")
 
 
 def _slots(slots: Mapping[str, Mapping[str, Any]]) -> str:
@@ -119,10 +119,12 @@ def sentence_of_pool(pool: Mapping[str, Any]) -> str:
     parts = [f"{pool['idle']} of {bots} idle", f"{pool['busy']} busy"]
     if pool.get("background"):
         parts.append(f"{pool['background']} being warmed")
+    if pool.get("silent"):
+        parts.append(f"{pool['silent']} silent")
     text = f"{pool['pool']} ({mode}): {', '.join(parts)}"
     if pool["utilization"] is None:
         return f"{text}, none that can take work."
-    return f"{text}, utilization {share(pool['utilization'])}, reserve {pool['reserve']}."
+    return f"{text}; {share(pool['utilization'])} busy or asked for, reserve {pool['reserve']}."
 
 
 def of_families(pools: Iterable[Mapping[str, Any]]) -> Sheet:

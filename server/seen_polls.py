@@ -87,4 +87,5 @@ def with_presence(bot: model.Bot, known: Presence, now_s: float, silent_since_s:
     held = bot.held
     gone = held is None and known.is_overdue(now_s)
     silent = held is not None and max(known.last_seen_s, held.since_s) < silent_since_s
-    return replace(bot, alive=bot.alive and not gone, silent=silent, **known._asdict())
+    overdue = bot.alive and gone
+    return replace(bot, alive=bot.alive and not gone, overdue=overdue, silent=silent, **known._asdict())

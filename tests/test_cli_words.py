@@ -72,11 +72,18 @@ POOL = {"pool": "p", "mode": "live", "bots": 2, "idle": 1, "busy": 1, "utilizati
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({}, "p (live): 1 of 2 bots idle, 1 busy, utilization 50 %, reserve 1."),
-        ({"bots": 1, "busy": 0, "utilization": 0.0}, "p (live): 1 of 1 bot idle, 0 busy, utilization 0 %, reserve 1."),
+        ({}, "p (live): 1 of 2 bots idle, 1 busy; 50 % busy or asked for, reserve 1."),
+        (
+            {"bots": 1, "busy": 0, "utilization": 0.0},
+            "p (live): 1 of 1 bot idle, 0 busy; 0 % busy or asked for, reserve 1.",
+        ),
+        (
+            {"idle": 0, "silent": 1, "utilization": 1.0},
+            "p (live): 0 of 2 bots idle, 1 busy, 1 silent; 100 % busy or asked for, reserve 1.",
+        ),
         (
             {"self_shadow": {"why": "it loses"}},
-            "p (shadow by itself): 1 of 2 bots idle, 1 busy, utilization 50 %, reserve 1.",
+            "p (shadow by itself): 1 of 2 bots idle, 1 busy; 50 % busy or asked for, reserve 1.",
         ),
         ({"bots": 0, "idle": 0, "busy": 0, "utilization": None}, "p (live): no bots."),
         ({"idle": 0, "busy": 0, "utilization": None}, "p (live): 0 of 2 bots idle, 0 busy, none that can take work."),

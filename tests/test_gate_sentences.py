@@ -229,6 +229,12 @@ SENTENCES: list[tuple[GateCheck, bool, str, str]] = [
         "A healthy b1.",
     ),
     (
+        gates.bot_gate(bot("b1", alive=False, overdue=True), SRC, T, gate(), NOW_S),
+        False,
+        "The bot refused: b1 is silent: its poll is overdue.",
+        "A poll of b1.",
+    ),
+    (
         gates.bot_gate(bot("b1", alive=False), SRC, T, gate(), NOW_S),
         False,
         "The bot refused: b1 is dead.",

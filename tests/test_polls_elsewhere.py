@@ -98,3 +98,11 @@ def test_what_a_process_saw_itself_is_not_taken_for_news_of_another(tmp_path: Pa
         assert two.pages.seen_elsewhere("b1") == pytest.approx((now_s + 0.1, now_s + 20.0), abs=0.01)
     finally:
         world.close()
+
+
+def test_a_bot_whose_poll_is_long_overdue_is_not_counted_on_and_not_taken_for_dead() -> None:
+    late = told(poll(400, -390))
+    assert (late.alive, late.overdue) == (False, True)
+    dead = told(poll(400, -390), alive=False)
+    assert (dead.alive, dead.overdue) == (False, False), "it was declared dead"
+    assert told(poll(60, -50)).alive and not told(poll(60, -50)).overdue

@@ -41,6 +41,7 @@ def test_lists_and_the_page_of_a_bot_have_the_same_word(pages):
     assert "1 idle · 2 silent" in text(pages.get("/bots"))
     assert text(pages.get("/bots?state=silent")).count("its poll is overdue") == 2
     assert "Silent: its poll is overdue." in text(pages.get("/bots/b1"))
+    assert "b1 is silent: its poll is overdue. " in text(pages.get("/bots/b1"))
     assert "Idle for" in text(pages.get("/bots/b3"))
 
 
