@@ -176,6 +176,13 @@ def test_all_nine_gates_stand_beside_a_refusal_also_those_after_it() -> None:
     assert [check.gate for check in made.gates] == list(Gate)[:9]
 
 
+def test_a_cost_that_is_far_too_high_is_named_where_no_demand_could_make_up_for_it() -> None:
+    dear = replace(SRC, run_cost_s=1e6)
+    refused = plan(view([bot("b1"), bot("b2")], specs=[dear], demand={"src": demand(5)})).advice["b1"].refused
+    assert refused is not None and "is worth less than −1,000\u00a0% of a cold start" in refused.text
+    assert refused.would_change == "A cold_cost_s and a run_cost_s of src that are about right."
+
+
 def test_a_value_too_small_says_both_numbers_and_shows_its_sum() -> None:
     made = plan(view([bot("b1"), bot("b2")], specs=[SRC], demand={"src": demand(0.05)}))
     refused = made.advice["b1"].refused

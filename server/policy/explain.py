@@ -12,7 +12,7 @@ from server.policy.fleet import why_unusable
 from server.policy.minds import Minds
 from server.policy.model import Bot, Gate, GateCheck, HandOut, PendingTask, Refused, Spec, Value
 from server.policy.queues import State
-from server.policy.words import all_of, count, duration, named, share
+from server.policy.words import MOST_SHARE, all_of, count, duration, named, share
 
 MOST_VALUES = 3
 _BEFORE_ANY_SPEC = frozenset({Gate.SWITCH, Gate.PENDING})
@@ -108,6 +108,8 @@ class Explainer:
         )
         change = f"More demand for {spec.family}"
         change += f", or value_threshold at most {max(0.0, int(net * 100) / 100):g}." if net > 0.01 else "."
+        if net < -MOST_SHARE:
+            change = f"A cold_cost_s and a run_cost_s of {spec.family} that are about right."
         return Refused(Gate.VALUE, text, change)
 
     def unusable(self, bot: Bot) -> Refused:
