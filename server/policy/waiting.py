@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from server.policy.dimensions import ID, Dimensions, Requirement, matches
@@ -153,7 +153,7 @@ def _owed(busy: list[Bot], view: PoolView, made: PoolPlan, task: PendingTask) ->
     return {bot: other for bot, other in asked.items() if other in urgent}
 
 
-def _whom(tasks: Collection[str], before: Set[str]) -> str:
+def _whom(tasks: Iterable[str], before: set[str]) -> str:
     return "tasks that are served before it" if before.issuperset(tasks) else "other tasks that wait"
 
 
