@@ -129,6 +129,14 @@ def test_the_bot_that_was_warmed_for_a_task_is_not_outrun_by_those_that_sit_idle
     assert claimable(of, "b2", NOW_S + 1.1) == ("t1",)
 
 
+def test_a_covered_task_holds_no_bet_back() -> None:
+    """It asks for no bot."""
+    asked = {"src": demand(30, duration_s=300.0), "lib": demand(30, duration_s=300.0)}
+    bots = [warming("b1"), *(cold(f"b{number}") for number in range(2, 7))]
+    covered = made(bots, [task("t1", "src")], demand=asked)
+    assert "lib" in [out.background.family for out in covered.advice.values() if out.background is not None]
+
+
 def test_a_run_that_is_being_stopped_covers_nothing() -> None:
     assert given(made([warming("b1", stop="preempt"), cold("b2")], [task("t1", "src")])) == {"b2": "task t1"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -101,3 +102,14 @@ def test_a_policy_that_does_not_listen_is_replayed_as_if_nobody_had_announced_an
     without = replay(name, tasks, FAST, random.Random(3))
     said = made(tasks, share=0.5, false_share=0.1)
     assert replay(name, tasks, FAST, random.Random(3), announced=said).overhead == without.overhead
+
+
+@pytest.mark.parametrize("is_false", [False, True])
+def test_the_first_task_of_a_new_generation_is_waited_for_where_it_was_truly_announced(is_false):
+    """Who knows that it will be asked for has registered it; a name that somebody makes up is known to nobody."""
+    tasks = arrivals(*[(600 * n, 30, "src:r1") for n in range(60)], (40_000, 30, "src:r2"))
+    said = [one for one in made(tasks, share=1.0, lead_s=600.0) if one.generation == "r2"]
+    path = replay(
+        "pilotlight", tasks, FAST, random.Random(3), announced=[replace(one, is_false=is_false) for one in said]
+    )
+    assert path.started[-1].warm is not is_false

@@ -54,11 +54,16 @@ class Levels:
         return len(self.fleet.background)
 
     def _count_pending(self, assigned: Dispatch) -> int:
-        """Fills the pending counts; returns how many more bots the tasks without one could occupy."""
+        """Fills the pending counts; returns how many more bots the tasks without one could occupy.
+
+        A task that is covered asks for no bot: one is being made ready for it.
+        """
         fleet, waiting = self.fleet, 0
         if not fleet.queues.asked and not assigned.by_task:
             return 0
         asked = Counter(fleet.queues.asked)
+        asked.subtract(fleet.queues.by_id[covered].dimensions for covered in assigned.counted_on.values())
+        asked = +asked
         for requirement, number in asked.items():
             groups = fleet.fits.groups(requirement)
             free = sum(fleet.usable_in[group] - fleet.real_in[group] for group in groups)

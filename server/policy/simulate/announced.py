@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.policy.simulate.trace import Arrival, Dice, split_key
 
@@ -26,6 +26,8 @@ class Announcement:
     until_s: float
     confidence: float = CONFIDENCE
     source: str = SOURCE
+    is_false: bool = False
+    """Nobody comes for it; what it names was registered by nobody for its sake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,8 @@ def announcements(arrivals: Sequence[Arrival], heralds: Heralds, dice: Dice) -> 
     keys = sorted({arrival.key for arrival in arrivals})
     for _ in range(round(len(found) * heralds.false_share / (1.0 - heralds.false_share))):
         key = keys[math.floor(dice.random() * len(keys))]
-        found.append(_announcement(key, dice.uniform(arrivals[0].submit_s, arrivals[-1].submit_s), heralds.lead_s))
+        due_s = dice.uniform(arrivals[0].submit_s, arrivals[-1].submit_s)
+        found.append(replace(_announcement(key, due_s, heralds.lead_s), is_false=True))
     return sorted(found, key=lambda one: (one.at_s, one.due_s, one.key))
 
 

@@ -11,6 +11,7 @@ from server.policy.queues import State
 from server.policy.simulate import world as virtual
 from server.policy.simulate.options import Options
 from server.policy.simulate.parts import CLEAN
+from server.policy.simulate.trace import split_key
 from server.policy.simulate.world import World
 
 EPOCH_S = 1_000_000_000.0
@@ -99,7 +100,7 @@ class Mirror:
         name, run = str(bot.number), bot.run
         slots: dict[str, Slot] = {}
         for key, used_s in bot.states.items():
-            family, generation = self._state(world, key)
+            family, generation = self._state(key)
             used = EPOCH_S + used_s
             phase = Phase.IN_USE if run is not None and run.task is not None and run.key == key else Phase.WARM
             by_spec = family if key in bot.unused else ""
@@ -135,7 +136,7 @@ class Mirror:
         if run.purpose == CLEAN:
             since_s, stop = EPOCH_S + run.began_s, "preempted" if run.wanted else ""
             return Held(f"run{run.serial}", run.serial, Purpose.CLEAN, CLEAN, "", DIRT, since_s=since_s, stop=stop)
-        family, generation = self._state(world, run.key)
+        family, generation = self._state(run.key)
         return Held(
             str(run.task.number) if run.task is not None else f"run{run.serial}",
             run.serial,
@@ -148,6 +149,7 @@ class Mirror:
             net=self.nets.get(bot.number, 0.0) if run.task is None else 0.0,
         )
 
-    def _state(self, world: World, key: str) -> State:
-        family = world.seen[key]
-        return family, key[len(family) + 1 :] or ONLY
+    @staticmethod
+    def _state(key: str) -> State:
+        family, generation = split_key(key)
+        return family, generation or ONLY

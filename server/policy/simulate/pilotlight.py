@@ -2,11 +2,13 @@
 
 What is the server's: `decide()` and `plan()`, the demand sums, the memories' weights, the turnover, the utilization
 hysteresis, the growth for the reserve. What stands in for it: warmth (a state that a run made is there until another
-displaces it), and an operator who registers a new generation when the first task asks for it.
+displaces it), and an operator who registers a new generation when the first task asks for it, or a little before one
+that was announced is due.
 """
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import replace
 
 from server.policy import growth, model
@@ -36,6 +38,7 @@ from server.policy.simulate.announced import Announcement
 from server.policy.simulate.mirror import DIMENSIONS, DIRT, EPOCH_S, ONLY, POOL, Demands, Mirror
 from server.policy.simulate.options import Options
 from server.policy.simulate.parts import CLEAN
+from server.policy.simulate.trace import split_key
 from server.policy.simulate.world import World
 from server.policy.turnover import Turnover
 from server.policy.utilization import hysteresis, utilization
@@ -44,6 +47,8 @@ QUIET_PLAN_S = 10.0
 """While nothing is pending a decision is made at most so often …"""
 TICK_S = 60.0
 """… and at least so often."""
+REGISTERED_AHEAD_S = 60.0
+"""A generation that was announced is registered a cold start and this long before its first task is due."""
 
 
 class Pilotlight:
@@ -66,6 +71,8 @@ class Pilotlight:
         self._book, self._said = Book(), list[Entry]()
         self._told: tuple[model.Announcement, ...] | None = ()
         self._lapse_s = float("inf")
+        self._coming: list[tuple[float, str]] = []
+        """When generations that were announced are registered."""
         if options.clean_s:
             self._specs[CLEAN] = _cleaning(options)
         self.decisions = 0
@@ -116,8 +123,11 @@ class Pilotlight:
             self._minds.fleet.put_spec(spec)
 
     def announced(self, world: World, said: Announcement) -> None:
-        """An entry in the book, as if it had come by the API."""
+        """An entry in the book, as if it had come by the API. A new generation will be registered in time for it."""
         family, at_s = said.family, EPOCH_S + said.at_s
+        if not said.is_false and (family, said.generation or ONLY) not in self._mirror.keys:
+            ready_s = EPOCH_S + said.due_s - self._options.cold_s - REGISTERED_AHEAD_S
+            heapq.heappush(self._coming, (max(at_s, ready_s), said.key))
         entry = Entry(
             f"a{len(self._said)}",
             family,
@@ -132,6 +142,13 @@ class Pilotlight:
         self._said.append(entry)
         self._book.add(entry)
         self._told = None
+
+    def _register_what_comes(self, now_s: float) -> None:
+        while self._coming and self._coming[0][0] <= now_s:
+            at_s, key = heapq.heappop(self._coming)
+            family, generation = split_key(key)
+            if (family, generation or ONLY) not in self._mirror.keys:
+                self._register(family, generation or ONLY, key, at_s)
 
     def _announcements(self, now_s: float) -> tuple[model.Announcement, ...]:
         """What is announced and has not come; made anew when something of it came, was said, or lapsed."""
@@ -157,6 +174,7 @@ class Pilotlight:
 
     def act(self, world: World) -> None:
         """Decides when there can be something to do, and carries it out."""
+        self._register_what_comes(EPOCH_S + world.now_s)
         self._learn(world)
         if world.pending and (world.asking or world.background):
             self._decide(world)
