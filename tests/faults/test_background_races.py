@@ -74,7 +74,7 @@ def test_13_two_workers_stop_one_run_for_one_waiting_task(server: FaultServer) -
             run.must_stop()
         (chosen,) = stopped(server, runs)
         assert victim(server, task_id) == {"bot": chosen.bot.bot_id, "n": chosen.manifest["pilotlight_claim"]} | {
-            "until_s": pytest.approx(time.time() + 120, abs=30)
+            "until_s": pytest.approx(time.time() + 60, abs=30)
         }
         until_told(chosen)
         real = chosen.bot.wait_for_run()
