@@ -52,8 +52,7 @@ def _bets(service: Service, pool: str) -> list[dict[str, Any]]:
     rows = []
     for number, sums in sorted(ledger.buckets.items()):
         low, high = bet_ledger.worth_of(number)
-        # A little above its lower end, which rounding may put into the bucket before.
-        opens_in_s = ledger.standing(low * 1.01, now_s).opens_in_s
+        opens_in_s = ledger.standing_of(number, now_s).opens_in_s
         rows.append({"low": low, "high": high, "staked": sums.staked, "won": sums.won, "opens_in_s": opens_in_s})
     return rows
 

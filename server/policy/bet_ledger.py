@@ -136,7 +136,11 @@ class BetLedger:
 
     def standing(self, net: float, now_s: float) -> Standing:
         """How the bucket of that net value stands."""
-        sums = self.at(now_s).buckets.get(bucket_of(net), NOTHING)
+        return self.standing_of(bucket_of(net), now_s)
+
+    def standing_of(self, bucket: int, now_s: float) -> Standing:
+        """How that bucket stands."""
+        sums = self.at(now_s).buckets.get(bucket, NOTHING)
         returned = (sums.won + PRIOR_BETS * PRIOR_SHARE) / (sums.staked + PRIOR_BETS)
         if returned >= LEAST_SHARE:
             return Standing(sums, returned, True, 0.0)

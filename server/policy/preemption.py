@@ -103,28 +103,28 @@ def useless_runs(fleet: Fleet, superseded: dict[State, str], switched_off: str) 
 
     `superseded` says per state why; `switched_off` is the reason that ends all of it, "" when prewarming is on.
     """
+    needless = [
+        (_turn(bot.id, held, fleet), held, reason)
+        for bot in fleet.background.values()
+        if (held := bot.held) is not None
+        and not held.stop
+        and (reason := switched_off or _why_useless(held, fleet, superseded))
+    ]
     runs, wanted = [], dict(fleet.queues.wished)
-    for bot in sorted(fleet.background.values(), key=lambda bot: _turn(bot, fleet)):
-        held = bot.held
-        if held is None or held.stop:
-            continue
-        reason = switched_off or _why_useless(held, fleet, superseded)
+    for (is_for_nobody, _, name), held, reason in sorted(needless, key=lambda one: one[0]):
         state = held.family, held.generation
-        is_wanted = held.for_task in fleet.queues.by_id or wanted.get(state, 0) > 0
-        if reason and not switched_off and is_wanted:
+        if not switched_off and (not is_for_nobody or wanted.get(state, 0) > 0):
             wanted[state] = wanted.get(state, 0) - 1  # One run a task.
             continue
-        if reason:
-            what = named(held.family, held.generation) or held.task_id
-            runs.append(Useless(bot.id, held.n, held.task_id, f"{bot.id} stops warming {what}: {reason}."))
+        runs.append(
+            Useless(name, held.n, held.task_id, f"{name} stops warming {named(*state) or held.task_id}: {reason}.")
+        )
     return tuple(runs)
 
 
-def _turn(bot: Bot, fleet: Fleet) -> tuple[bool, float, str]:
+def _turn(bot_id: str, held: Held, fleet: Fleet) -> tuple[bool, float, str]:
     """Whose run goes on first: one that was begun for a task that still waits, then the one that began first."""
-    held = bot.held
-    assert held is not None
-    return held.for_task not in fleet.queues.by_id, held.since_s, bot.id
+    return held.for_task not in fleet.queues.by_id, held.since_s, bot_id
 
 
 def _why_useless(held: Held, fleet: Fleet, superseded: dict[State, str]) -> str:

@@ -27,6 +27,12 @@ ONLY = "current"
 Key = TypeVar("Key")
 
 
+def state_of(key: str) -> State:
+    """The server's name of the warm state that a key of a trace stands for."""
+    family, generation = split_key(key)
+    return family, generation or ONLY
+
+
 class _Lazily(Mapping[Key, Demand]):
     """Sums as the policy sees them, worked out when asked for."""
 
@@ -100,7 +106,7 @@ class Mirror:
         name, run = str(bot.number), bot.run
         slots: dict[str, Slot] = {}
         for key, used_s in bot.states.items():
-            family, generation = self._state(key)
+            family, generation = state_of(key)
             used = EPOCH_S + used_s
             phase = Phase.IN_USE if run is not None and run.task is not None and run.key == key else Phase.WARM
             by_spec = family if key in bot.unused else ""
@@ -136,7 +142,7 @@ class Mirror:
         if run.purpose == CLEAN:
             since_s, stop = EPOCH_S + run.began_s, "preempted" if run.wanted else ""
             return Held(f"run{run.serial}", run.serial, Purpose.CLEAN, CLEAN, "", DIRT, since_s=since_s, stop=stop)
-        family, generation = self._state(run.key)
+        family, generation = state_of(run.key)
         return Held(
             str(run.task.number) if run.task is not None else f"run{run.serial}",
             run.serial,
@@ -148,8 +154,3 @@ class Mirror:
             stop="preempted" if run.wanted else "",
             net=self.nets.get(bot.number, 0.0) if run.task is None else 0.0,
         )
-
-    @staticmethod
-    def _state(key: str) -> State:
-        family, generation = split_key(key)
-        return family, generation or ONLY

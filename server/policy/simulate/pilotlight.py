@@ -35,10 +35,9 @@ from server.policy.model import (
 from server.policy.plan import claimable, plan
 from server.policy.simulate import world as virtual
 from server.policy.simulate.announced import Announcement
-from server.policy.simulate.mirror import DIMENSIONS, DIRT, EPOCH_S, ONLY, POOL, Demands, Mirror
+from server.policy.simulate.mirror import DIMENSIONS, DIRT, EPOCH_S, ONLY, POOL, Demands, Mirror, state_of
 from server.policy.simulate.options import Options
 from server.policy.simulate.parts import CLEAN
-from server.policy.simulate.trace import split_key
 from server.policy.simulate.world import World
 from server.policy.turnover import Turnover
 from server.policy.utilization import hysteresis, utilization
@@ -125,7 +124,7 @@ class Pilotlight:
     def announced(self, world: World, said: Announcement) -> None:
         """An entry in the book, as if it had come by the API. A new generation will be registered in time for it."""
         family, at_s = said.family, EPOCH_S + said.at_s
-        if not said.is_false and (family, said.generation or ONLY) not in self._mirror.keys:
+        if not said.is_false and state_of(said.key) not in self._mirror.keys:
             ready_s = EPOCH_S + said.due_s - self._options.cold_s - REGISTERED_AHEAD_S
             heapq.heappush(self._coming, (max(at_s, ready_s), said.key))
         entry = Entry(
@@ -146,9 +145,8 @@ class Pilotlight:
     def _register_what_comes(self, now_s: float) -> None:
         while self._coming and self._coming[0][0] <= now_s:
             at_s, key = heapq.heappop(self._coming)
-            family, generation = split_key(key)
-            if (family, generation or ONLY) not in self._mirror.keys:
-                self._register(family, generation or ONLY, key, at_s)
+            if state_of(key) not in self._mirror.keys:
+                self._register(*state_of(key), key, at_s)
 
     def _announcements(self, now_s: float) -> tuple[model.Announcement, ...]:
         """What is announced and has not come; made anew when something of it came, was said, or lapsed."""
