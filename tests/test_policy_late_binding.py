@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.policy.model import Phase, PoolPlan, Purpose, Thresholds, Wish
+from server.policy.model import Bot, Phase, PoolPlan, Purpose, Slot, Thresholds, Wish
 from server.policy.plan import claimable, plan
 from tests.policy_world import NOW_S, bot, demand, gate, held, spec, task, view, warm
 
@@ -135,6 +135,51 @@ def test_a_covered_task_holds_no_bet_back() -> None:
     bots = [warming("b1"), *(cold(f"b{number}") for number in range(2, 7))]
     covered = made(bots, [task("t1", "src")], demand=asked)
     assert "lib" in [out.background.family for out in covered.advice.values() if out.background is not None]
+
+
+def cleaned(name: str, ran_s: float = 60.0, **fields: object):
+    """A bot that holds src and has been cleaned for a minute."""
+    run = held(Purpose.CLEAN, "clean", "", slot="disk", since_s=NOW_S - ran_s)
+    return bot(name, warm("src"), ("disk", Slot(Phase.DIRTY)), run=run, **fields)  # type: ignore[arg-type]
+
+
+def cleaning(run_s: float):
+    """The specs, with one that cleans and takes that long."""
+    return [*SPECS, spec("clean", "", purpose=Purpose.CLEAN, slot="disk", run_s=run_s)]
+
+
+def test_a_task_waits_for_the_bot_that_holds_its_state_and_is_being_cleaned() -> None:
+    of = made([cleaned("b1"), cold("b2"), cold("b3")], [task("t1", "src", age_s=9)], specs=cleaning(90.0))
+    assert given(of) == {}
+    assert of.holds["t1"].text == (
+        "b1 is being cleaned and warm for src@g1; the task takes that bot or another that is warm sooner."
+    )
+
+
+def test_each_bot_that_is_being_cleaned_is_counted_on_once() -> None:
+    tasks = [task("t1", "src", age_s=9), task("t2", "src")]
+    assert given(made([cleaned("b1"), cold("b2"), cold("b3")], tasks, specs=cleaning(90.0))) == {"b2": "src for t2"}
+
+
+@pytest.mark.parametrize(
+    ("bot_cleaned", "run_s"),
+    [(cleaned("b1"), 900.0), (cleaned("b1", 400.0), 90.0), (cleaned("b1", silent=True), 90.0)],
+    ids=["longer than a cold start", "overdue", "silent"],
+)
+def test_a_clean_up_of_which_no_end_is_near_is_not_waited_for(bot_cleaned: Bot, run_s: float) -> None:
+    of = made([bot_cleaned, cold("b2"), cold("b3")], [task("t1", "src", age_s=9)], specs=cleaning(run_s))
+    assert of.holds.get("t1") is None or of.holds["t1"].warming != "b1"
+    assert given(of)
+
+
+def test_a_task_that_waits_for_a_busy_bot_holds_no_clean_up_back() -> None:
+    asked = {"src": demand(0.2, duration_s=5.0), "lib": demand(60, duration_s=300.0)}
+    bots = [*(busy(f"b{number}") for number in range(8))]
+    bots += [bot(f"w{number}", warm("lib"), held_poll=True) for number in range(2)]
+    bots += [bot("w2", warm("lib"), ("disk", Slot(Phase.DIRTY)), held_poll=True)]
+    of = made(bots, [task("t1", "src")], demand=asked, specs=cleaning(20.0))
+    assert of.holds["t1"].warming == ""
+    assert given(of) == {"w2": "clean for "}
 
 
 def test_a_run_that_is_being_stopped_covers_nothing() -> None:

@@ -157,17 +157,18 @@ def test_a_bot_that_failed_at_a_family_may_still_be_warmed_for_another() -> None
     assert [a.background.family for a in made.advice.values() if a.background] == ["lib"]
 
 
-def test_a_dirty_bot_is_cleaned_before_it_is_warmed_and_never_while_a_task_waits() -> None:
+def test_a_dirty_bot_is_cleaned_before_it_is_warmed_unless_a_task_needs_it() -> None:
     dirty = bot("b1", warm("", phase=Phase.DIRTY, slot="disk"))
     others = [bot(f"b{number}") for number in range(2, 6)]
     specs = [spec("src"), spec("clean", "", purpose=Purpose.CLEAN, slot="disk")]
     made = plan(view([dirty, *others], specs=specs, demand={"src": demand(60)}))
     given = made.advice["b1"].background
     assert given is not None and given.family == "clean"
-    waiting = plan(view([dirty, *others], tasks=[task("t1")], specs=specs, demand={"src": demand(60)}))
-    refused = waiting.advice["b1"].refused
-    assert waiting.advice["b1"].background is None
-    assert refused is not None and refused.text == "Pending work refused: 1 pending task fits b1."
+    beside = plan(view([dirty, *others], tasks=[task("t1")], specs=specs, demand={"src": demand(60)}))
+    given = beside.advice["b1"].background
+    assert given is not None and given.family == "clean"
+    needed = plan(view([dirty], tasks=[task("t1")], specs=specs, demand={"src": demand(60)}))
+    assert (needed.advice["b1"].background, needed.advice["b1"].tasks) == (None, ("t1",))
 
 
 def test_in_shadow_mode_a_clean_up_is_only_recorded() -> None:

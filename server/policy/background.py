@@ -11,10 +11,11 @@ import math
 from collections.abc import Iterable
 
 from server.policy import gates
+from server.policy.cleaning import cleaning_spec
 from server.policy.dispatch import Dispatch
 from server.policy.levels import Levels
 from server.policy.minds import Minds
-from server.policy.model import Announcement, Bot, Gate, GateCheck, HandOut, Phase, Purpose, Spec, Value
+from server.policy.model import Announcement, Bot, Gate, GateCheck, HandOut, Purpose, Spec, Value
 from server.policy.queues import State
 from server.policy.victims import Victims
 from server.policy.words import named, seconds, share
@@ -78,25 +79,10 @@ class Background:
         if not any(spec.purpose is Purpose.CLEAN for spec in self._fleet.specs.values()):
             return
         for bot in list(self._fleet.idle.values()):
-            spec = self.cleaning_spec(bot)
+            spec = cleaning_spec(self._fleet, bot)
             if spec is not None and all(check.passed for check in self.levels.checks(bot, spec)):
                 text = f"{bot.id} is dirty since its last task; a clean-up is owed."
                 self._place(bot, spec, HandOut(spec.family, spec.generation, spec.revision, Purpose.CLEAN, text=text))
-
-    def cleaning_spec(self, bot: Bot) -> Spec | None:
-        """The spec that cleans the bot: one for its dirty slot, else one without a slot; None when it is not dirty."""
-        dirty = {name for name, slot in bot.slots.items() if slot.phase is Phase.DIRTY}
-        if not dirty:
-            return None
-        fitting = [
-            spec
-            for spec in self._fleet.specs.values()
-            if spec.purpose is Purpose.CLEAN
-            and spec.active
-            and (spec.slot in dirty or not spec.slot)
-            and self._fleet.fits.fits(spec.dimensions, bot.id)
-        ]
-        return min(fitting, key=lambda spec: (spec.slot == "", spec.slot, spec.family), default=None)
 
     # ---- what was announced
 

@@ -5,8 +5,8 @@ Tasks are served by priority, then by age. Within one priority:
 1. *Warm match.* The oldest task for which an idle bot is warm takes that bot, before older ones that have none. Once
    the oldest task that no warm-up runs for has waited for more than 2 × cold cost + 60 s, a bot lends itself to such
    starts out of turn only while it has had fewer than 10 · c/d of them since its last cold start.
-2. *Cover.* A task is covered while a warm-up runs that no earlier task counts on. It asks for no bot, and takes
-   whichever is warm first.
+2. *Cover.* A task is covered while a warm-up runs, or the clean-up of a bot that holds its state, that no earlier task
+   counts on. It asks for no bot, and takes whichever is warm and free first.
 3. *Late binding.* The oldest task that is not covered meets the idle bot whose loss costs least. Where no bot is busy
    with its state or being warmed for it, or the bot is the last idle one, the task starts there and pays. Otherwise the
    bot is warmed for it, and the task stays pending, covered.
@@ -20,6 +20,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush, merge
 
+from server.policy.cleaning import is_dirty
 from server.policy.fleet import Copies, fulfilled, overdue_s
 from server.policy.minds import Minds
 from server.policy.model import Bot, HandOut, Hold, PendingTask, Purpose, Spec, Wish
@@ -27,7 +28,7 @@ from server.policy.on_demand import OnDemand
 from server.policy.outlook import DEFAULT_COLD_S, Outlook
 from server.policy.queues import Kind, State, turn
 from server.policy.value import erlang_excess
-from server.policy.victims import Victims, is_dirty
+from server.policy.victims import Victims
 from server.policy.words import duration, named
 
 OUT_OF_TURN_S = 60.0
@@ -210,7 +211,7 @@ class Dispatcher:
         return None
 
     def _cover_of(self, task: PendingTask, used: Set[str]) -> str:
-        """The bot that is being warmed for what the task aims at, for longest, and that no other counts on; else ""."""
+        """The bot that is to be warm and free first for what the task aims at and that no other counts on; else ""."""
         aim = self._fleet.aim(task.wishes)
         if aim is None:
             return ""
@@ -221,21 +222,26 @@ class Dispatcher:
         return ""
 
     def _warm_ups_of(self, state: State) -> list[Bot]:
-        """Who is being warmed for the state, the one that began first at the front."""
+        """Who is being warmed for the state, or holds it and is being cleaned; what is to end first at the front."""
         found = self._warm_ups.get(state)
         if found is None:
-            found = self._warm_ups[state] = sorted(self._fleet.warming.get(state, {}).values(), key=_began)
+            found = self._warm_ups[state] = sorted(self._fleet.coming(state), key=self._ends)
         return found
 
+    def _ends(self, bot: Bot) -> tuple[float, str]:
+        """When the run is expected to end; the last where no spec says so."""
+        spec = self._fleet.run_spec(bot)
+        return bot.held.since_s + spec.run_s if bot.held is not None and spec is not None else math.inf, bot.id
+
     def _is_in_time(self, task: PendingTask, bot: Bot, state: State) -> bool:
-        """Whether the warm-up is expected to end before a cold start would, and long before the task expires.
+        """Whether the run is expected to end before a cold start would, and long before the task expires.
 
         One that should have ended a while ago is not waited for, nor one of whose bot nothing is heard, nor one of
         which no spec says any more how long it takes.
         """
         if bot.held is None:
             return True  # It was begun a moment ago, for a task like this.
-        spec = self._fleet.spec_of.get(state)
+        spec = self._fleet.run_spec(bot)
         if spec is None or bot.silent:
             return False
         left_s = bot.held.since_s + spec.run_s - self._fleet.now_s
@@ -337,9 +343,11 @@ class Dispatcher:
     def _wait_for(self, task: PendingTask, bot: Bot, state: State) -> None:
         self.result.counted_on[bot.id] = task.id
         since_s = bot.held.since_s if bot.held is not None else self._fleet.now_s
-        spec = self._fleet.spec_of.get(state)
+        spec = self._fleet.run_spec(bot) or self._fleet.spec_of.get(state)
         run_s = spec.run_s if spec is not None else self._outlook.cold_s(state[0])
-        text = f"{bot.id} is being warmed for {named(*state)}; the task takes that bot or another that is warm sooner."
+        is_cleaned = bot.held is not None and bot.held.purpose is Purpose.CLEAN
+        doing = "is being cleaned and warm" if is_cleaned else "is being warmed"
+        text = f"{bot.id} {doing} for {named(*state)}; the task takes that bot or another that is warm sooner."
         until_s = since_s + overdue_s(run_s)
         if task.expires_s:
             until_s = min(until_s, max(self._fleet.now_s, task.expires_s - DEADLINE_MARGIN_S))
@@ -353,7 +361,3 @@ class Dispatcher:
         self._warm_ups_of(state).append(bot)
         self._fleet.begin_warm_up(bot, spec)
         self._wait_for(task, bot, state)
-
-
-def _began(bot: Bot) -> tuple[float, str]:
-    return bot.held.since_s if bot.held is not None else math.inf, bot.id

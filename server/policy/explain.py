@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from server.policy import gates
 from server.policy.background import Background
+from server.policy.cleaning import cleaning_spec
 from server.policy.fleet import why_unusable
 from server.policy.minds import Minds
 from server.policy.model import Bot, Gate, GateCheck, HandOut, PendingTask, Refused, Spec, Value
@@ -41,7 +42,7 @@ class Explainer:
 
     def refusal(self, bot: Bot) -> Refused:
         """The first gate that refused the bot its best spec, else what its value lacks."""
-        cleaning = self._background.cleaning_spec(bot)
+        cleaning = cleaning_spec(self._fleet, bot)
         if cleaning is not None:
             refused = gates.first_refusal(self._levels.checks(bot, cleaning))
             if refused is not None:

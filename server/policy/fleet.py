@@ -105,8 +105,8 @@ class Fleet:
         """Real tasks that use a state now."""
         self.warming: dict[State, dict[str, Bot]] = defaultdict(dict)
         """Background runs that make a state and are not being stopped."""
-        self.cleaning: Counter[State] = Counter()
-        """Copies on bots that are being cleaned, which keep them."""
+        self.cleaning: dict[State, dict[str, Bot]] = defaultdict(dict)
+        """Bots that are being cleaned, by the states that they keep."""
         self.specs = newest_specs(view.specs)
         self.spec_of = {(spec.family, spec.generation): spec for spec in view.specs}
         """The newest revision of each state that a spec makes, former generations included."""
@@ -197,7 +197,8 @@ class Fleet:
         else:
             self.background[bot.id] = bot
             if held.purpose is Purpose.CLEAN:
-                self.cleaning.update(held_states(bot))
+                for state in held_states(bot) if not held.stop else ():
+                    self.cleaning[state][bot.id] = bot
             elif held.family and not held.stop:
                 self.warming[held.family, held.generation][bot.id] = bot
 
@@ -237,7 +238,8 @@ class Fleet:
         if self.background.pop(bot.id, None) is not None:
             made = begun if bot.held is None else (bot.held.family, bot.held.generation)
             if bot.held is not None and bot.held.purpose is Purpose.CLEAN:
-                self.cleaning.subtract(held_states(bot))
+                for state in held_states(bot):
+                    self.cleaning[state].pop(bot.id, None)
             elif made is not None:
                 self.warming[made].pop(bot.id, None)
         elif begun is not None:
@@ -291,10 +293,13 @@ class Fleet:
             return False
         return slot.phase in HOLDING and not self.is_stale(slot)
 
+    def run_spec(self, bot: Bot) -> Spec | None:
+        """The spec of the background run that the bot holds; None when it holds none, or nothing is known of it."""
+        return self.spec_of.get((bot.held.family, bot.held.generation)) if bot.held is not None else None
+
     def is_overdue(self, bot: Bot) -> bool:
-        """Whether the bot's warm-up should have ended a while ago."""
-        held = bot.held
-        spec = self.spec_of.get((held.family, held.generation)) if held is not None else None
+        """Whether the bot's background run should have ended a while ago."""
+        held, spec = bot.held, self.run_spec(bot)
         return held is not None and spec is not None and self.now_s - held.since_s > overdue_s(spec.run_s)
 
     def busy_with(self, state: State) -> int:
@@ -305,15 +310,21 @@ class Fleet:
         return number
 
     def working_on(self, wish: Wish) -> int:
-        """Busy and warming bots that will be warm for the wish."""
+        """Busy and warming bots, and those that are being cleaned, that will be warm for the wish."""
         if wish.generation:
             state = wish.family, wish.generation
-            return self.busy_with(state) + self._warming_well(state)
+            return self.busy_with(state) + self._coming_well(state)
         busy = sum(number for (family, _), number in self.busy.items() if family == wish.family)
-        return busy + sum(self._warming_well(state) for state in self.warming if state[0] == wish.family)
+        states = {state for state in (*self.warming, *self.cleaning) if state[0] == wish.family}
+        return busy + sum(self._coming_well(state) for state in states)
 
-    def _warming_well(self, state: State) -> int:
-        return sum(not bot.silent and not self.is_overdue(bot) for bot in self.warming.get(state, {}).values())
+    def _coming_well(self, state: State) -> int:
+        return sum(not bot.silent and not self.is_overdue(bot) for bot in self.coming(state))
+
+    def coming(self, state: State) -> list[Bot]:
+        """Bots that will be idle and warm for the state without a task: they are being warmed for it, or cleaned."""
+        warming, cleaning = self.warming.get(state), self.cleaning.get(state)
+        return [*(warming.values() if warming else ()), *(cleaning.values() if cleaning else ())]
 
     def spec_for(self, wish: Wish) -> Spec | None:
         """The spec that makes the state wished for; where any generation serves, the current one."""

@@ -90,6 +90,15 @@ class Levels:
         by_id = sum(number for asked, number in self._pending_by_id.items() if fits.fits(asked, bot.id))
         return self._pending[fits.group_of[bot.id]] + by_id
 
+    def unserved_for(self, bot: Bot) -> int:
+        """How many pending tasks fit the bot and neither got one nor wait for another by choice."""
+        fits = self.fleet.fits
+        return sum(number for asked, number in self._unserved.items() if fits.fits(asked, bot.id))
+
+    @cached_property
+    def _unserved(self) -> Counter[Requirement]:
+        return Counter(task.dimensions for task in self._assigned.unserved)
+
     def idle_fitting(self, spec: Spec) -> int:
         """Idle, untouched bots that fit the spec."""
         return sum(self.fleet.idle_in[group] for group in self.fleet.fits.groups(spec.dimensions))
@@ -140,11 +149,16 @@ class Levels:
         return gates.ledger_gate(self.view.gate, self.view.thresholds)
 
     def checks(self, bot: Bot, spec: Spec | None) -> list[GateCheck]:
-        """All gates for one bot and spec, in the model's order; for a clean-up those that hold back what is owed."""
+        """All gates for one bot and spec, in the model's order; for a clean-up those that hold back what is owed.
+
+        A clean-up is in no way of tasks that got a bot or wait for one by choice: whoever takes this bot later would
+        have to clean it.
+        """
         first, middle, last = self._spec_checks(spec)
+        owed = spec is not None and spec.purpose is Purpose.CLEAN
         return [
             first,
-            gates.pending_gate(bot.id, self.pending_for(bot)),
+            gates.pending_gate(bot.id, self.unserved_for(bot) if owed else self.pending_for(bot)),
             *middle,
             gates.bot_gate(bot, spec, self.view.thresholds, self.view.gate, self.fleet.now_s),
             *last,

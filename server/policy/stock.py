@@ -30,7 +30,7 @@ class Stock:
 
     def next_copy(self, state: State) -> int:
         """Which copy the next warmed bot would be, from 1."""
-        made = len(self._fleet.warming.get(state, ())) + self._fleet.cleaning.get(state, 0)
+        made = len(self._fleet.warming.get(state, ())) + len(self._fleet.cleaning.get(state, ()))
         return self.copies(state) + made + 1
 
     def is_asked_for(self, state: State) -> bool:

@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from server.policy import gates
+from server.policy.cleaning import is_dirty
 from server.policy.dimensions import Requirement
 from server.policy.fleet import HOLDING, Fleet
-from server.policy.model import Bot, Phase, Spec
+from server.policy.model import Bot, Spec
 from server.policy.stock import Stock, touched_s
 
 QUARTER_S = 4.0
@@ -20,11 +21,6 @@ Loss = tuple[bool, bool, int, int]
 _Order = tuple[int, float, float, str]
 _Look = tuple[int, bool, str, tuple[tuple[str, str, str, bool], ...]]
 """What makes bots alike: group, dirty, the slot given up for something new, and what the slots hold, fresh or not."""
-
-
-def is_dirty(bot: Bot) -> bool:
-    """Whether a slot of the bot waits for a clean-up."""
-    return any(held.phase is Phase.DIRTY for held in bot.slots.values())
 
 
 class Looks:
