@@ -113,3 +113,15 @@ def test_the_first_task_of_a_new_generation_is_waited_for_where_it_was_truly_ann
         "pilotlight", tasks, FAST, random.Random(3), announced=[replace(one, is_false=is_false) for one in said]
     )
     assert path.started[-1].warm is not is_false
+
+
+def test_whatever_order_generations_are_announced_in_none_is_prewarmed_once_a_later_one_was_asked_for():
+    """Generations in quick succession, some asked for by tasks that nobody announced, before one that was."""
+    dice, now_s, found = random.Random(5), 0.0, []
+    while (now_s := now_s + dice.expovariate(1 / 20.0)) < 8 * 3600.0:
+        lasts_s, ahead = dice.uniform(30.0, 90.0), dice.choice((0, 0, 0, 0, 0, 1, 2))
+        found.append((now_s, lasts_s, f"src:{int(now_s // 300) + ahead}"))
+    tasks, options = arrivals(*found), replace(FAST, bots=14, cold_s=300.0)
+    path = replay("pilotlight", tasks, options, random.Random(3), announced=made(tasks, share=0.5, lead_s=600.0))
+    assert path.prewarms > 5
+    assert path.stale == 0

@@ -9,6 +9,7 @@ that was announced is due.
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from dataclasses import replace
 
 from server.policy import growth, model
@@ -72,6 +73,9 @@ class Pilotlight:
         self._lapse_s = float("inf")
         self._coming: list[tuple[float, str]] = []
         """When generations that were announced are registered."""
+        self._ahead: dict[str, list[str]] = defaultdict(list)
+        """Family → keys of generations that were registered ahead and that nobody asked for yet."""
+        self._asked: set[str] = set()
         if options.clean_s:
             self._specs[CLEAN] = _cleaning(options)
         self.decisions = 0
@@ -82,8 +86,9 @@ class Pilotlight:
         """Counts the arrival; a generation that nobody asked for before is registered."""
         arrival, at_s = task.arrival, EPOCH_S + task.submit_s
         family, generation = arrival.family, arrival.generation or ONLY
-        if (family, generation) not in self._mirror.keys:
-            self._register(family, generation, task.key, at_s)
+        if task.key not in self._asked:
+            self._asked.add(task.key)
+            self._make_newest(family, task.key, at_s)
         self._demands.add(family, arrival.generation, at_s, self._specs[family].generation != generation)
         self._memories.came((family, generation))
         if self._minds is not None:
@@ -91,6 +96,16 @@ class Pilotlight:
         if self._book.arrive(Arrival(str(task.number), family, arrival.generation, at_s)) is not None:
             self._told = None
         self._wait(task)
+
+    def _make_newest(self, family: str, key: str, at_s: float) -> None:
+        """Registers what is asked for the first time; what is said to be asked for first later still is newer."""
+        ahead = self._ahead[family]
+        if key in ahead:
+            ahead.remove(key)
+        for one in (key, *ahead[-1:]):
+            known = self._specs.get(family)
+            if known is None or known.generation != state_of(one)[1]:
+                self._register(one, at_s)
 
     def _wait(self, task: virtual.Task) -> None:
         arrival = task.arrival
@@ -100,7 +115,8 @@ class Pilotlight:
         if self._minds is not None:
             self._minds.fleet.put_task(made)
 
-    def _register(self, family: str, generation: str, key: str, at_s: float) -> None:
+    def _register(self, key: str, at_s: float) -> None:
+        family, generation = state_of(key)
         self._mirror.keys[family, generation] = key
         known = self._specs.get(family)
         sequence = known.sequence + 1 if known else 1
@@ -146,7 +162,8 @@ class Pilotlight:
         while self._coming and self._coming[0][0] <= now_s:
             at_s, key = heapq.heappop(self._coming)
             if state_of(key) not in self._mirror.keys:
-                self._register(*state_of(key), key, at_s)
+                self._register(key, at_s)
+                self._ahead[state_of(key)[0]].append(key)
 
     def _announcements(self, now_s: float) -> tuple[model.Announcement, ...]:
         """What is announced and has not come; made anew when something of it came, was said, or lapsed."""
