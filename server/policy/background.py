@@ -138,7 +138,7 @@ class Background:
             return
         heap: list[tuple[float, str, str]] = []
         for spec in hopeful:
-            self._push(heap, spec)
+            self._push_with_bot(heap, spec)
         while heap:
             stood, family, bot_id = heapq.heappop(heap)
             spec, bot = self._fleet.specs[family], self._fleet.by_id[bot_id]
@@ -166,8 +166,10 @@ class Background:
         )
 
     def _push(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
-        if not self._is_hopeful(spec):
-            return
+        if self._is_hopeful(spec):
+            self._push_with_bot(heap, spec)
+
+    def _push_with_bot(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
         bot = self._best_bot(spec)
         if bot is not None:
             net = self.appraiser.net(spec, self._stock.displaced_by(bot, spec))

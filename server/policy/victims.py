@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from server.policy import gates
 from server.policy.cleaning import is_dirty
@@ -21,6 +22,7 @@ Loss = tuple[bool, bool, int, int]
 _Order = tuple[int, float, float, str]
 _Look = tuple[int, bool, str, tuple[tuple[str, str, str, bool], ...]]
 """What makes bots alike: group, dirty, the slot given up for something new, and what the slots hold, fresh or not."""
+_Entry = tuple[Loss, _Order, _Look]
 
 
 class Looks:
@@ -65,6 +67,14 @@ class _Pile:
         return self.bots
 
 
+@dataclass(frozen=True, slots=True)
+class _Heap:
+    """The first bot of each pile that fits, as it stood when the fleet had this version."""
+
+    version: int
+    entries: list[_Entry]
+
+
 class Victims:
     """The idle bots of a moment by what their loss costs; bots that are taken meanwhile are passed over.
 
@@ -74,7 +84,7 @@ class Victims:
     def __init__(self, fleet: Fleet, stock: Stock, looks: Looks, bots: Iterable[Bot]) -> None:
         self._fleet, self._stock, self._looks = fleet, stock, looks
         self._piles: dict[str, dict[_Look, _Pile]] = {}
-        self._heaps: dict[tuple[Requirement, str], list[tuple[Loss, _Order, _Look]]] = {}
+        self._heaps: dict[tuple[Requirement, str], _Heap] = {}
         self._bots = list(bots)
 
     def cheapest(self, requirement: Requirement, slot: str, spec: Spec | None = None) -> Bot | None:
@@ -85,41 +95,52 @@ class Victims:
         heap = self._heaps.get((requirement, slot))
         if heap is None:
             heap = self._heaps[requirement, slot] = self._heap(requirement, slot)
-        piles = self._piles_for(slot)
-        aside: list[tuple[Loss, _Order, _Look]] = []
+        aside: list[_Entry] = []
         found: Bot | None = None
-        while heap:
-            look = heap[0][2]
-            bot = self._first(piles[look], requirement, slot)
-            if bot is None:
-                heapq.heappop(heap)
-                continue
-            now = self._loss(bot, slot), self._order(bot, slot), look
-            if now > heap[0]:
-                heapq.heapreplace(heap, now)
-                continue
-            if spec is not None and self._fleet.has(bot, spec):
-                aside.append(heapq.heappop(heap))
-                continue
-            if spec is not None and bot.failed_s and self._waits(bot, spec):
-                bot = next((one for one in self._others(piles[look], requirement) if not self._waits(one, spec)), None)
-                if bot is None:
-                    aside.append(heapq.heappop(heap))
-                    continue
-            found = bot
-            break
+        while found is None and (bot := self._front(heap, requirement, slot)) is not None:
+            found = bot if spec is None else self._unless_had(bot, spec, heap.entries[0][2], requirement)
+            if found is None:
+                aside.append(heapq.heappop(heap.entries))
         for one in aside:
-            heapq.heappush(heap, one)
+            heapq.heappush(heap.entries, one)
         return found
 
-    def _heap(self, requirement: Requirement, slot: str) -> list[tuple[Loss, _Order, _Look]]:
-        heap = []
+    def _unless_had(self, bot: Bot, spec: Spec, look: _Look, requirement: Requirement) -> Bot | None:
+        """The first bot of a pile, unless the pile has the spec's state already; the next where it failed lately."""
+        if self._fleet.has(bot, spec):
+            return None
+        if not bot.failed_s or not self._waits(bot, spec):
+            return bot
+        pile = self._piles_for(spec.slot)[look]
+        return next((one for one in self._others(pile, requirement) if not self._waits(one, spec)), None)
+
+    def _front(self, heap: _Heap, requirement: Requirement, slot: str) -> Bot | None:
+        """The bot that loses least of all in the heap. A pile that comes first is looked at again once the fleet
+        has moved: bots are taken from it, and copies that have become fewer are worth more.
+        """
+        entries, is_true = heap.entries, heap.version == self._fleet.version
+        while entries:
+            _, order, look = entries[0]
+            if is_true:
+                return self._fleet.by_id[order[-1]]
+            bot = self._first(self._piles_for(slot)[look], requirement, slot)
+            now = (self._loss(bot, slot), self._order(bot, slot), look) if bot is not None else None
+            if now is None:
+                heapq.heappop(entries)
+            elif now > entries[0]:
+                heapq.heapreplace(entries, now)
+            else:
+                return bot
+        return None
+
+    def _heap(self, requirement: Requirement, slot: str) -> _Heap:
+        entries = []
         for look, pile in self._piles_for(slot).items():
             bot = self._first(pile, requirement, slot)
             if bot is not None:
-                heap.append((self._loss(bot, slot), self._order(bot, slot), look))
-        heapq.heapify(heap)
-        return heap
+                entries.append((self._loss(bot, slot), self._order(bot, slot), look))
+        heapq.heapify(entries)
+        return _Heap(self._fleet.version, entries)
 
     def _first(self, pile: _Pile, requirement: Requirement, slot: str) -> Bot | None:
         bots = pile.ready(lambda bot: self._order(bot, slot))
