@@ -188,12 +188,12 @@ def test_a_value_too_small_says_both_numbers_and_shows_its_sum() -> None:
     refused = made.advice["b1"].refused
     assert refused is not None
     assert refused.text.replace("\u00a0", " ") == (
-        "The value refused: warming b1 for src@g1 is worth 4.7 % of a cold start, the threshold is 15 %."
+        "The value refused: warming b1 for src@g1 is worth 2.5 % of a cold start, the threshold is 15 %."
     )
-    assert refused.would_change == "More demand for src, or value_threshold at most 0.04."
+    assert refused.would_change == "More demand for src, or value_threshold at most 0.02."
     assert refused.values[0].text.replace("\u00a0", " ") == (
-        "src@g1: 0.05 × 58 s saved − 0 s for the state displaced − 0 s for the risk of a preemption"
-        " − 0 s run cost = 2.8 s"
+        "src@g1: 0.03 × 58 s saved − 0 s for the state displaced − 0 s for the risk of a preemption"
+        " − 0 s run cost = 1.5 s"
     )
 
 

@@ -22,6 +22,10 @@ INHERITED = 0.8
 VALUE_AGE_S = 30.0
 """A value that was worked out holds for this long, unless something of its state changes."""
 TOTAL_AGE_S = 60.0
+MATTERS_TASKS = 6.0
+"""For so many tasks' lengths after a cold start it matters which copies there are; then the stock has forgotten it."""
+SHORTEST_HORIZON_S = 900.0
+"""… but never for less than rates are measured over."""
 
 _NOBODY = Demand()
 
@@ -44,10 +48,13 @@ class Costs:
 class _Rates:
     """The rates of one state at one moment, and the values worked out from them by (copy, busy)."""
 
-    __slots__ = ("at_s", "residence_s", "tasks_per_s", "values", "weights")
+    __slots__ = ("at_s", "horizon_s", "residence_s", "tasks_per_s", "values", "weights")
 
-    def __init__(self, at_s: float, tasks_per_s: list[float], weights: list[float], residence_s: float) -> None:
-        self.at_s, self.tasks_per_s, self.weights, self.residence_s = at_s, tasks_per_s, weights, residence_s
+    def __init__(
+        self, at_s: float, tasks_per_s: list[float], weights: list[float], residence_s: float, horizon_s: float
+    ) -> None:
+        self.at_s, self.tasks_per_s, self.weights = at_s, tasks_per_s, weights
+        self.residence_s, self.horizon_s = residence_s, horizon_s
         self.values: dict[tuple[int, int], float] = {}
 
 
@@ -143,7 +150,10 @@ class Outlook:
             weights = [known.get(memory, 0.0) for memory in memories] if known else [1.0] * len(memories)
             in_all = sum(weights) or 1.0
             weights = [weight / in_all for weight in weights]
-            found = _Rates(now_s, self._work_out(state, memories), weights, self._residence_s(state[0]))
+            stays_s = self._residence_s(state[0])
+            matters_s = self.cold_s(state[0]) + MATTERS_TASKS * self.mean_duration_s()
+            horizon_s = min(stays_s, max(SHORTEST_HORIZON_S, matters_s))
+            found = _Rates(now_s, self._work_out(state, memories), weights, stays_s, horizon_s)
             self._rates[state] = found
         return found
 
@@ -224,16 +234,18 @@ class Outlook:
         return self._totals()[1]
 
     def mean_duration_s(self) -> float:
-        """The mean of d over the families for which it was measured; a minute old at most."""
+        """The mean length of the tasks that come, as far as families have measured theirs; a minute old at most."""
         return self._totals()[2]
 
     def _totals(self) -> tuple[float, float, float]:
         now_s = self._fleet.now_s
         if self._total is None or not 0.0 <= now_s - self._total[0] <= TOTAL_AGE_S:
-            demand = self._view.demand
-            lengths = [known.duration_s for known in demand.values() if known.duration_s]
-            mean_s = sum(lengths) / len(lengths) if lengths else DEFAULT_DURATION_S
-            self._total = now_s, sum(self.family_per_s(family) for family in demand), mean_s
+            per_s = {family: self.family_per_s(family) for family in self._view.demand}
+            lasting = {family: known.duration_s for family, known in self._view.demand.items() if known.duration_s}
+            measured_per_s = sum(per_s[family] for family in lasting)
+            work = sum(per_s[family] * duration_s for family, duration_s in lasting.items())
+            mean_s = work / measured_per_s if measured_per_s > 0.0 else DEFAULT_DURATION_S
+            self._total = now_s, sum(per_s.values()), mean_s
         return self._total
 
     def family_per_s(self, family: str) -> float:
@@ -248,20 +260,21 @@ class Outlook:
         return max(self.forecast(state, copy), self.announced(state, copy))
 
     def forecast(self, state: State, copy: int) -> float:
-        """V(k, j) by arrivals alone."""
+        """V(k, j) by arrivals alone, within the horizon."""
         known, busy = self._rates_of(state), self._fleet.busy_with(state)
         found = known.values.get((copy, busy))
         if found is None:
             occupied_s = self.costs(state[0]).occupied_s
-            x = effective_copy(copy, busy, occupied_s, known.residence_s)
-            found = needed(known.tasks_per_s, known.weights, occupied_s, known.residence_s, x)
+            x = effective_copy(copy, busy, occupied_s, known.horizon_s)
+            found = needed(known.tasks_per_s, known.weights, occupied_s, known.horizon_s, x)
             known.values[copy, busy] = found
         return found
+
 
     def miss_s(self, state: State, copy: int) -> float:
         """m: what a task pays that misses the copy-th copy, where a busy one may free itself for it in time."""
         costs, known = self.costs(state[0]), self._rates_of(state)
-        x = effective_copy(copy, self._fleet.busy_with(state), costs.occupied_s, known.residence_s)
+        x = effective_copy(copy, self._fleet.busy_with(state), costs.occupied_s, known.horizon_s)
         return miss_s(costs.cold_s, rescuers(x), costs.occupied_s)
 
     # ---- announcements
