@@ -150,7 +150,8 @@ class Fleet:
         self._know(spec.dimensions)
         if known is None or known.fresh_for_s != spec.fresh_for_s:
             for bot in list(self.idle.values()):
-                self.put_bot(bot)
+                if any(slot.family == spec.family for slot in bot.slots.values()):
+                    self.put_bot(replace(bot))
 
     def put_task(self, task: PendingTask) -> None:
         """A task that waits."""

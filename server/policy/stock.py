@@ -114,9 +114,3 @@ class Stock:
             for held in bot.slots.values()
             if held.phase in HOLDING
         )
-
-    def is_wanted(self, bot: Bot) -> bool:
-        """Whether pending tasks ask for a state that this bot has one of the last copies of."""
-        return bool(self._fleet.queues.wished) and any(
-            held.phase in HOLDING and self.is_asked_for((held.family, held.generation)) for held in bot.slots.values()
-        )

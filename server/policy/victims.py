@@ -123,8 +123,8 @@ class Victims:
             _, order, look = entries[0]
             if is_true:
                 return self._fleet.by_id[order[-1]]
-            bot = self._first(self._piles_for(slot)[look], requirement, slot)
-            now = (self._loss(bot, slot), self._order(bot, slot), look) if bot is not None else None
+            bot = self._first(self._piles_for(slot)[look], look, requirement)
+            now = (self._loss(look), self._order(bot, look), look) if bot is not None else None
             if now is None:
                 heapq.heappop(entries)
             elif now > entries[0]:
@@ -134,23 +134,20 @@ class Victims:
         return None
 
     def _heap(self, requirement: Requirement, slot: str) -> _Heap:
-        entries = []
+        entries, groups = [], self._fleet.fits.groups(requirement)
         for look, pile in self._piles_for(slot).items():
-            bot = self._first(pile, requirement, slot)
+            bot = self._first(pile, look, requirement) if look[0] in groups else None
             if bot is not None:
-                entries.append((self._loss(bot, slot), self._order(bot, slot), look))
+                entries.append((self._loss(look), self._order(bot, look), look))
         heapq.heapify(entries)
         return _Heap(self._fleet.version, entries)
 
-    def _first(self, pile: _Pile, requirement: Requirement, slot: str) -> Bot | None:
-        bots = pile.ready(lambda bot: self._order(bot, slot))
-        idle, fits = self._fleet.idle, self._fleet.fits
+    def _first(self, pile: _Pile, look: _Look, requirement: Requirement) -> Bot | None:
+        bots, idle = pile.ready(lambda bot: self._order(bot, look)), self._fleet.idle
         while bots and bots[-1].id not in idle:
             bots.pop()
-        if not bots or fits.group_of[bots[-1].id] not in fits.groups(requirement):
-            return None
-        if not fits.names_a_bot(requirement):
-            return bots[-1]
+        if not bots or not self._fleet.fits.names_a_bot(requirement):
+            return bots[-1] if bots else None
         return next(iter(self._others(pile, requirement)), None)
 
     def _piles_for(self, slot: str) -> dict[_Look, _Pile]:
@@ -161,16 +158,21 @@ class Victims:
                 found[self._looks.of(bot, slot)].bots.append(bot)
         return found
 
-    def _loss(self, bot: Bot, slot: str) -> Loss:
-        displaced_s = self._stock.displaced_s(bot, slot)
-        # With one slot there is nothing beside what is displaced.
-        all_s = displaced_s if slot in bot.slots and len(bot.slots) == 1 else self._stock.bot_worth_s(bot)
-        return is_dirty(bot), self._stock.is_wanted(bot), int(displaced_s * QUARTER_S), int(all_s * QUARTER_S)
+    def _loss(self, look: _Look) -> Loss:
+        _, dirty, given_up, held = look
+        wanted, displaced_s, all_s = False, 0.0, 0.0
+        for name, family, generation, stale in held:
+            state = family, generation
+            worth_s = self._stock.worth_s(state, stale=stale)
+            all_s += worth_s
+            displaced_s += worth_s if name == given_up else 0.0
+            wanted = wanted or self._stock.is_asked_for(state)
+        return dirty, wanted, int(displaced_s * QUARTER_S), int(all_s * QUARTER_S)
 
-    def _order(self, bot: Bot, slot: str) -> _Order:
+    def _order(self, bot: Bot, look: _Look) -> _Order:
         """Who hears first, then whose state was used longest ago."""
         rank, poll_s, name = self._fleet.poll_order(bot)
-        given_up = self._stock.given_up(bot, slot)
+        given_up = look[2]
         if given_up:
             return rank, poll_s, touched_s(bot.slots[given_up]), name
         used_s = [touched_s(held) for held in bot.slots.values() if held.phase in HOLDING]
