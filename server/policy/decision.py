@@ -33,6 +33,7 @@ def decide(minds: Minds, superseded: dict[State, str]) -> Decision:
     `superseded` says per state why it is not warmed any more.
     """
     fleet = minds.fleet
+    minds.outlook.look()
     gate, thresholds = fleet.view.gate, fleet.view.thresholds
     off = "prewarming is stopped" if gate.stopped else "prewarming is off" if thresholds.mode == "off" else ""
     pending = {task.id: task.priority for task in fleet.queues.by_id.values()} if fleet.background else {}

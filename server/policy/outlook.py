@@ -19,9 +19,8 @@ DEFAULT_DURATION_S = 300.0
 """Prior of a real task's length."""
 INHERITED = 0.8
 """Share of the demand for former generations that their successor takes over; stragglers keep the rest."""
-VALUE_AGE_S = 30.0
-"""A value that was worked out holds for this long, unless something of its state changes."""
-TOTAL_AGE_S = 60.0
+LOOK_AGE_S = 30.0
+"""A look at the demand holds for this long; what changes of a family meanwhile counts at once."""
 MATTERS_TASKS = 6.0
 """For so many tasks' lengths after a cold start it matters which copies there are; then the stock has forgotten it."""
 SHORTEST_HORIZON_S = 900.0
@@ -46,14 +45,12 @@ class Costs:
 
 
 class _Rates:
-    """The rates of one state at one moment, and the values worked out from them by (copy, busy)."""
+    """The rates of one state, and the values worked out from them by (copy, busy)."""
 
-    __slots__ = ("at_s", "horizon_s", "residence_s", "tasks_per_s", "values", "weights")
+    __slots__ = ("horizon_s", "residence_s", "tasks_per_s", "values", "weights")
 
-    def __init__(
-        self, at_s: float, tasks_per_s: list[float], weights: list[float], residence_s: float, horizon_s: float
-    ) -> None:
-        self.at_s, self.tasks_per_s, self.weights = at_s, tasks_per_s, weights
+    def __init__(self, tasks_per_s: list[float], weights: list[float], residence_s: float, horizon_s: float) -> None:
+        self.tasks_per_s, self.weights = tasks_per_s, weights
         self.residence_s, self.horizon_s = residence_s, horizon_s
         self.values: dict[tuple[int, int], float] = {}
 
@@ -61,14 +58,16 @@ class _Rates:
 class Outlook:
     """Demand for the states of a pool. Rates are tasks per second, costs are seconds.
 
-    Where the fleet is kept up, `stirred()` says that a family's demand changed, `turned()` that all did.
+    All of it is as of the last look, but for families of which something was heard since. So an answer does not depend
+    on what was asked before. Where the fleet is kept up, `look()` is called at every decision, `stirred()` says that a
+    family's demand changed, `turned()` that all did.
     """
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._rates: dict[State, _Rates] = {}
+        self._rates: dict[str, dict[str, _Rates]] = {}
+        """By family and generation."""
         self._costs: dict[str, Costs] = {}
-        self._total: tuple[float, float, float] | None = None
         self._named: dict[str, list[Demand]] | None = None
         self._announced_in: tuple[Announcement, ...] = ()
         self._announced: dict[str, list[Announcement]] = {}
@@ -76,6 +75,7 @@ class Outlook:
         """How often everything changed at once."""
         self.stirs: dict[str, int] = {}
         """How often what is known of a family changed."""
+        self._look_anew()
 
     @property
     def _view(self) -> PoolView:
@@ -84,18 +84,30 @@ class Outlook:
     def stirred(self, state: State) -> None:
         """A task of this state came, or what is known of its family's costs changed."""
         family = state[0]
-        spec = self._fleet.specs.get(family)
-        for generation in {state[1], "", spec.generation if spec is not None else ""}:
-            self._rates.pop((family, generation), None)
+        self._rates.pop(family, None)
         self._costs.pop(family, None)
         self.stirs[family] = self.stirs.get(family, 0) + 1
 
     def turned(self) -> None:
         """The weights of the memories or the residence changed: nothing that was worked out holds."""
-        self._rates.clear()
-        self._total = None
         self._named = None
         self.turns += 1
+        self._look_anew()
+
+    def look(self) -> None:
+        """Demand fades with time: another look, unless the last one was a moment ago."""
+        if not 0.0 <= self._fleet.now_s - self._looked_s <= LOOK_AGE_S:
+            self._look_anew()
+
+    def _look_anew(self) -> None:
+        self._looked_s, self._held_states = self._fleet.now_s, self._fleet.held_states
+        self._rates.clear()
+        per_s = {family: self.family_per_s(family) for family in self._view.demand}
+        lasting = {family: known.duration_s for family, known in self._view.demand.items() if known.duration_s}
+        measured_per_s = sum(per_s[family] for family in lasting)
+        work = sum(per_s[family] * duration_s for family, duration_s in lasting.items())
+        self._all_per_s = sum(per_s.values())
+        self._mean_duration_s = work / measured_per_s if measured_per_s > 0.0 else DEFAULT_DURATION_S
 
     # ---- costs
 
@@ -142,19 +154,21 @@ class Outlook:
         }
 
     def _rates_of(self, state: State) -> _Rates:
-        now_s = self._fleet.now_s
-        found = self._rates.get(state)
-        if found is None or not 0.0 <= now_s - found.at_s <= VALUE_AGE_S:
-            memories = list(self._view.demand.get(state[0], _NOBODY).rates_per_s) or [0]
+        family, generation = state
+        of_family = self._rates.get(family)
+        if of_family is None:
+            of_family = self._rates[family] = {}
+        found = of_family.get(generation)
+        if found is None:
+            memories = list(self._view.demand.get(family, _NOBODY).rates_per_s) or [0]
             known = self._view.memory_weights
             weights = [known.get(memory, 0.0) for memory in memories] if known else [1.0] * len(memories)
             in_all = sum(weights) or 1.0
             weights = [weight / in_all for weight in weights]
-            stays_s = self._residence_s(state[0])
-            matters_s = self.cold_s(state[0]) + MATTERS_TASKS * self.mean_duration_s()
+            stays_s = self._residence_s(family)
+            matters_s = self.cold_s(family) + MATTERS_TASKS * self.mean_duration_s()
             horizon_s = min(stays_s, max(SHORTEST_HORIZON_S, matters_s))
-            found = _Rates(now_s, self._work_out(state, memories), weights, stays_s, horizon_s)
-            self._rates[state] = found
+            found = of_family[generation] = _Rates(self._work_out(state, memories), weights, stays_s, horizon_s)
         return found
 
     def _work_out(self, state: State, memories: Sequence[int]) -> list[float]:
@@ -209,14 +223,14 @@ class Outlook:
         return self._named
 
     def _now(self, demand: Demand, memories: Sequence[int]) -> list[float]:
-        """The rates as they have decayed until now."""
+        """The rates as they had decayed by the last look."""
         return self._faded(demand.rates_per_s, demand.at_s, memories)
 
     def _late(self, demand: Demand, memories: Sequence[int]) -> list[float]:
         return self._faded(demand.late_per_s, demand.at_s, memories)
 
     def _faded(self, per_s: Mapping[int, float], at_s: float, memories: Sequence[int]) -> list[float]:
-        passed_s = max(0.0, self._fleet.now_s - at_s) if at_s and per_s else 0.0
+        passed_s = max(0.0, self._looked_s - at_s) if at_s and per_s else 0.0
         rates = [per_s.get(memory, 0.0) for memory in memories]
         if passed_s <= 0.0:
             return rates
@@ -226,27 +240,16 @@ class Outlook:
     def _residence_s(self, family: str) -> float:
         spec = self._fleet.specs.get(family)
         fresh_for_s = spec.fresh_for_s if spec is not None else math.inf
-        states = max(self._fleet.held_states, 1)
+        states = max(self._held_states, 1)
         return residence_s(states, self._view.states_put_per_s, self.cold_s(family), fresh_for_s)
 
     def all_per_s(self) -> float:
-        """Arrivals of all families, averaged over the memories; a minute old at most."""
-        return self._totals()[1]
+        """Arrivals of all families, averaged over the memories, at the last look."""
+        return self._all_per_s
 
     def mean_duration_s(self) -> float:
-        """The mean length of the tasks that come, as far as families have measured theirs; a minute old at most."""
-        return self._totals()[2]
-
-    def _totals(self) -> tuple[float, float, float]:
-        now_s = self._fleet.now_s
-        if self._total is None or not 0.0 <= now_s - self._total[0] <= TOTAL_AGE_S:
-            per_s = {family: self.family_per_s(family) for family in self._view.demand}
-            lasting = {family: known.duration_s for family, known in self._view.demand.items() if known.duration_s}
-            measured_per_s = sum(per_s[family] for family in lasting)
-            work = sum(per_s[family] * duration_s for family, duration_s in lasting.items())
-            mean_s = work / measured_per_s if measured_per_s > 0.0 else DEFAULT_DURATION_S
-            self._total = now_s, sum(per_s.values()), mean_s
-        return self._total
+        """The mean length of the tasks that come, as far as families have measured theirs, at the last look."""
+        return self._mean_duration_s
 
     def family_per_s(self, family: str) -> float:
         """Arrivals of one family, averaged over the memories."""
@@ -269,7 +272,6 @@ class Outlook:
             found = needed(known.tasks_per_s, known.weights, occupied_s, known.horizon_s, x)
             known.values[copy, busy] = found
         return found
-
 
     def miss_s(self, state: State, copy: int) -> float:
         """m: what a task pays that misses the copy-th copy, where a busy one may free itself for it in time."""
