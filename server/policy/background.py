@@ -9,8 +9,10 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable
+from functools import cached_property
 
 from server.policy import gates
+from server.policy.bet_ledger import bucket_of
 from server.policy.cleaning import cleaning_spec
 from server.policy.dispatch import Dispatch
 from server.policy.levels import Levels
@@ -138,7 +140,8 @@ class Background:
             return
         heap: list[tuple[float, str, str]] = []
         for spec in hopeful:
-            self._push_with_bot(heap, spec)
+            if bucket_of(self.appraiser.net(spec)) >= self._first_open:
+                self._push_with_bot(heap, spec)
         while heap:
             stood, family, bot_id = heapq.heappop(heap)
             spec, bot = self._fleet.specs[family], self._fleet.by_id[bot_id]
@@ -175,6 +178,13 @@ class Background:
             net = self.appraiser.net(spec, self._stock.displaced_by(bot, spec))
             if net >= self._view.thresholds.value_threshold and self.ledger_check(net).passed:
                 heapq.heappush(heap, (-net, spec.family, bot.id))
+
+    @cached_property
+    def _first_open(self) -> int:
+        """The lowest bucket of the ledger in which a bet may be made: what is worth less than that need not be tried."""
+        ledger = self._view.bets
+        least = self._view.thresholds.value_threshold
+        return ledger.first_open(least, self._fleet.now_s) if ledger is not None else bucket_of(least)
 
     def ledger_check(self, net: float) -> GateCheck:
         """Gate 9 for a bet of this value: those of about the same value have brought enough."""

@@ -148,6 +148,12 @@ class BetLedger:
         excess = (LEAST_SHARE * sums.staked - sums.won) / (PRIOR_BETS * (PRIOR_SHARE - LEAST_SHARE))
         return Standing(sums, returned, False, HALF_LIFE_S * max(0.0, math.log2(excess)))
 
+    def first_open(self, net: float, now_s: float) -> int:
+        """The first bucket from that of the net value on that is open; one beyond the highest when all are closed."""
+        now = self.at(now_s)
+        numbers = range(bucket_of(net), HIGHEST + 1)
+        return next((number for number in numbers if now.standing_of(number, now_s).is_open), HIGHEST + 1)
+
     def check(self, net: float, now_s: float) -> GateCheck:
         """The same as a gate's answer, for people."""
         found, (low, high) = self.standing(net, now_s), worth_of(bucket_of(net))
