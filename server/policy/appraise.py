@@ -39,25 +39,35 @@ class Appraiser:
 
     def __init__(self, fleet: Fleet, outlook: Outlook, stock: Stock) -> None:
         self._fleet, self._outlook, self._stock = fleet, outlook, stock
-        self._dull: dict[str, tuple[object, ...]] = {}
         self._version, self._at_s = -1, 0.0
         self._known: dict[str, _Gross] = {}
+        self._looks, self._turns = 0, -1
+        self._promise: dict[str, float] = {}
+        """By family the most that one more copy can be worth, where that was enough at the last look."""
 
-    def is_dull(self, spec: Spec) -> bool:
-        """Whether one more copy was worth too little at the last look and nothing spoke for it since.
+    def promising(self, least: float) -> list[Spec]:
+        """The specs of which one more copy is worth so much, but for the risk and for what it would displace.
 
-        Without an arrival, and with as many copies, demand only fades.
+        Worked out anew where something changed; what was worth too little for any bet is not, while demand only fades.
         """
-        return self._dull.get(spec.family) == self._stamp(spec)
+        fleet, outlook = self._fleet, self._outlook
+        again = fleet.changed
+        if self._turns != outlook.turns:
+            again = set(fleet.specs)
+        elif self._looks != outlook.looks:
+            again = again | self._promise.keys()
+        for family in again:
+            self._promise.pop(family, None)
+            most = self._most(fleet.specs[family]) if family in fleet.specs else -1.0
+            if most >= fleet.view.thresholds.value_threshold:
+                self._promise[family] = most
+        fleet.changed, self._turns, self._looks = set(), outlook.turns, outlook.looks
+        return [fleet.specs[family] for family, most in self._promise.items() if most >= least]
 
-    def find_dull(self, spec: Spec) -> None:
-        """One more copy is worth too little as things stand."""
-        self._dull[spec.family] = self._stamp(spec)
-
-    def _stamp(self, spec: Spec) -> tuple[object, ...]:
-        state, outlook = (spec.family, spec.generation), self._outlook
-        copies, busy = self._stock.next_copy(state), self._fleet.busy_with(state)
-        return spec.revision, spec.generation, copies, busy, outlook.stirs.get(spec.family, 0), outlook.turns
+    def _most(self, spec: Spec) -> float:
+        """The net value with neither risk nor anything displaced."""
+        probability, saved_s, cold_s = self._gain(spec)
+        return (probability * saved_s - spec.run_cost_s) / cold_s if cold_s > 0 else -1.0
 
     def net(self, spec: Spec, displaced_s: float = 0.0) -> float:
         """The net value as a share of the cold cost: what is compared with the pool's threshold."""
@@ -108,14 +118,18 @@ class Appraiser:
         return found
 
     def _work_out(self, spec: Spec) -> _Gross:
+        probability, saved_s, cold_s = self._gain(spec)
+        risk_s = self._risk_s(spec)
+        in_all_s = probability * saved_s - risk_s - spec.run_cost_s
+        return _Gross(probability, saved_s, risk_s, cold_s, in_all_s)
+
+    def _gain(self, spec: Spec) -> tuple[float, float, float]:
+        """Of one more copy: the probability that it is needed, what it saves then, and the cold cost."""
         state = spec.family, spec.generation
         copy = self._stock.next_copy(state)
         costs = self._outlook.costs(spec.family)
-        probability = self._outlook.forecast(state, copy)
         saved_s = max(0.0, self._outlook.miss_s(state, copy) - costs.warm_s)
-        risk_s = self._risk_s(spec)
-        in_all_s = probability * saved_s - risk_s - spec.run_cost_s
-        return _Gross(probability, saved_s, risk_s, costs.cold_s, in_all_s)
+        return self._outlook.forecast(state, copy), saved_s, costs.cold_s
 
     def _risk_s(self, spec: Spec) -> float:
         """P(more real tasks come during the run than there will be other idle bots) × the delay of a preemption.

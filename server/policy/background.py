@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from server.policy import gates
-from server.policy.bet_ledger import bucket_of
 from server.policy.cleaning import cleaning_spec
 from server.policy.dispatch import Dispatch
 from server.policy.levels import Levels
@@ -49,7 +48,7 @@ class Background:
         self._clean()
         if not self._fleet.idle or not self.levels.may_bet:
             return
-        hopeful = [spec for spec in self._fleet.specs.values() if self._is_hopeful(spec)]
+        hopeful = [spec for spec in self.appraiser.promising(self._least_net) if self.may_bet(spec)]
         if (hopeful or self._view.announcements) and self._pool_lets_pass():
             if self._view.announcements:
                 self._keep_promises()
@@ -60,15 +59,6 @@ class Background:
         levels = self.levels
         checks = levels.switch_check(), levels.utilization_check(), levels.view_check(), levels.ledger_check()
         return all(check.passed for check in checks)
-
-    def _is_hopeful(self, spec: Spec) -> bool:
-        """Whether one more copy is worth a bet, before what it would displace."""
-        if self.appraiser.is_dull(spec) or not self.may_bet(spec):
-            return False
-        if self.appraiser.net(spec) >= self._view.thresholds.value_threshold:
-            return True
-        self.appraiser.find_dull(spec)
-        return False
 
     def _is_ready(self, bot: Bot) -> bool:
         """Whether the bot may be bet on at all: nothing waits for it, and no slot of it is dirty or in doubt."""
@@ -140,8 +130,7 @@ class Background:
             return
         heap: list[tuple[float, str, str]] = []
         for spec in hopeful:
-            if bucket_of(self.appraiser.net(spec)) >= self._first_open:
-                self._push_with_bot(heap, spec)
+            self._push(heap, spec)
         while heap:
             stood, family, bot_id = heapq.heappop(heap)
             spec, bot = self._fleet.specs[family], self._fleet.by_id[bot_id]
@@ -169,22 +158,17 @@ class Background:
         )
 
     def _push(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
-        if self._is_hopeful(spec):
-            self._push_with_bot(heap, spec)
-
-    def _push_with_bot(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
-        bot = self._best_bot(spec)
+        bot = self._best_bot(spec) if self.appraiser.net(spec) >= self._least_net else None
         if bot is not None:
             net = self.appraiser.net(spec, self._stock.displaced_by(bot, spec))
             if net >= self._view.thresholds.value_threshold and self.ledger_check(net).passed:
                 heapq.heappush(heap, (-net, spec.family, bot.id))
 
     @cached_property
-    def _first_open(self) -> int:
-        """The lowest bucket of the ledger in which a bet may be made: what is worth less than that need not be tried."""
-        ledger = self._view.bets
-        least = self._view.thresholds.value_threshold
-        return ledger.first_open(least, self._fleet.now_s) if ledger is not None else bucket_of(least)
+    def _least_net(self) -> float:
+        """What a bet must be worth by the threshold and the ledger; what is worth less displaces nothing, either."""
+        ledger, least = self._view.bets, self._view.thresholds.value_threshold
+        return max(least, ledger.least_open(least, self._fleet.now_s)) if ledger is not None else least
 
     def ledger_check(self, net: float) -> GateCheck:
         """Gate 9 for a bet of this value: those of about the same value have brought enough."""

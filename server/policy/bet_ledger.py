@@ -148,11 +148,10 @@ class BetLedger:
         excess = (LEAST_SHARE * sums.staked - sums.won) / (PRIOR_BETS * (PRIOR_SHARE - LEAST_SHARE))
         return Standing(sums, returned, False, HALF_LIFE_S * max(0.0, math.log2(excess)))
 
-    def first_open(self, net: float, now_s: float) -> int:
-        """The first bucket from that of the net value on that is open; one beyond the highest when all are closed."""
-        now = self.at(now_s)
-        numbers = range(bucket_of(net), HIGHEST + 1)
-        return next((number for number in numbers if now.standing_of(number, now_s).is_open), HIGHEST + 1)
+    def least_open(self, net: float, now_s: float) -> float:
+        """Where the first open bucket begins from that of the net value on; endless when all are closed."""
+        now, numbers = self.at(now_s), range(bucket_of(net), HIGHEST + 1)
+        return next((worth_of(n)[0] for n in numbers if now.standing_of(n, now_s).is_open), math.inf)
 
     def check(self, net: float, now_s: float) -> GateCheck:
         """The same as a gate's answer, for people."""

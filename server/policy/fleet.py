@@ -113,6 +113,8 @@ class Fleet:
         self.queues = Queues()
         self.version = 0
         """Another one after every change."""
+        self.changed: set[str] = set()
+        """Families of which a copy, a run, a waiting task or the spec changed, or the demand; who reads it empties it."""
         self._begun: dict[str, State] = {}
         """Bots that a decision gave something, with the state that they use or make: until they are put in anew."""
         self._expiries: list[tuple[float, str, str]] = []
@@ -141,6 +143,7 @@ class Fleet:
     def put_spec(self, spec: Spec) -> None:
         """Another revision or generation of a spec, or a new one; the generation before it stays known."""
         self.version += 1
+        self.changed.add(spec.family)
         known = self.specs.get(spec.family)
         kept = {spec.generation, known.generation if known is not None else ""}
         for state in [one for one in self.spec_of if one[0] == spec.family and one[1] not in kept]:
@@ -174,6 +177,7 @@ class Fleet:
         self.version += 1
         if bot.id in self.usable:
             self._forget(self.by_id[bot.id])
+        self._note(bot)
         self.by_id[bot.id] = bot
         if not bot.alive or bot.quarantined or bot.maintenance:
             return
@@ -223,6 +227,7 @@ class Fleet:
 
     def _forget(self, bot: Bot) -> None:
         """Takes a usable bot out of all but `by_id`."""
+        self._note(bot)
         group = self.fits.group_of[bot.id]
         del self.usable[bot.id]
         self.usable_in[group] -= 1
@@ -245,6 +250,14 @@ class Fleet:
                 self.warming[made].pop(bot.id, None)
         elif begun is not None:
             _count_down(self.busy, begun)
+
+    def _note(self, bot: Bot) -> None:
+        """What the bot holds, runs or was given has changed, or is about to."""
+        self.changed.update([slot.family for slot in bot.slots.values()])
+        if bot.held is not None:
+            self.changed.add(bot.held.family)
+        elif bot.id in self._begun:
+            self.changed.add(self._begun[bot.id][0])
 
     def _leave_idle(self, bot: Bot) -> None:
         if self.idle.pop(bot.id, None) is None:
@@ -269,6 +282,7 @@ class Fleet:
         if aim is not None:
             self.busy[aim] += 1
             self._begun[bot.id] = aim
+        self._note(bot)
 
     def begin_warm_up(self, bot: Bot, spec: Spec) -> None:
         """The idle bot runs for the spec from now on."""
@@ -277,6 +291,7 @@ class Fleet:
         self.background[bot.id] = bot
         self.warming[spec.family, spec.generation][bot.id] = bot
         self._begun[bot.id] = (spec.family, spec.generation)
+        self._note(bot)
 
     # ---- what is asked
 

@@ -71,10 +71,8 @@ class Outlook:
         self._named: dict[str, list[Demand]] | None = None
         self._announced_in: tuple[Announcement, ...] = ()
         self._announced: dict[str, list[Announcement]] = {}
-        self.turns = 0
-        """How often everything changed at once."""
-        self.stirs: dict[str, int] = {}
-        """How often what is known of a family changed."""
+        self.looks, self.turns = 0, 0
+        """How often everything was looked at anew, and how often that was since everything changed at once."""
         self._look_anew()
 
     @property
@@ -86,7 +84,7 @@ class Outlook:
         family = state[0]
         self._rates.pop(family, None)
         self._costs.pop(family, None)
-        self.stirs[family] = self.stirs.get(family, 0) + 1
+        self._fleet.changed.add(family)
 
     def turned(self) -> None:
         """The weights of the memories or the residence changed: nothing that was worked out holds."""
@@ -101,6 +99,7 @@ class Outlook:
 
     def _look_anew(self) -> None:
         self._looked_s, self._held_states = self._fleet.now_s, self._fleet.held_states
+        self.looks += 1
         self._rates.clear()
         per_s = {family: self.family_per_s(family) for family in self._view.demand}
         lasting = {family: known.duration_s for family, known in self._view.demand.items() if known.duration_s}
