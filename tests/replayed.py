@@ -103,7 +103,7 @@ class KeptFleet:
             fleet.put_spec(spec)
         waiting = {task.id: task for task in view.pending}
         for gone in [name for name in fleet.queues.by_id if name not in waiting]:
-            fleet.queues.drop(gone)
+            fleet.drop_task(fleet.queues.by_id[gone])
         for task in view.pending:
             if fleet.queues.by_id.get(task.id) != task:
                 fleet.put_task(task)

@@ -61,6 +61,7 @@ class Appraiser:
             most = self._most(fleet.specs[family]) if family in fleet.specs else -1.0
             if most >= fleet.view.thresholds.value_threshold:
                 self._promise[family] = most
+        self._stock.catch_up()
         fleet.changed, self._turns, self._looks = set(), outlook.turns, outlook.looks
         return [fleet.specs[family] for family, most in self._promise.items() if most >= least]
 

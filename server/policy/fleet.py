@@ -159,8 +159,15 @@ class Fleet:
     def put_task(self, task: PendingTask) -> None:
         """A task that waits."""
         self.version += 1
+        self.changed.update([wish.family for wish in task.wishes])
         self._know(task.dimensions)
         self.queues.put(task)
+
+    def drop_task(self, task: PendingTask) -> None:
+        """A task that waits no longer."""
+        self.version += 1
+        self.changed.update([wish.family for wish in task.wishes])
+        self.queues.drop(task.id)
 
     def _know(self, requirement: Requirement) -> None:
         """Bots that looked alike so far may differ in what the requirement asks for."""
@@ -274,8 +281,7 @@ class Fleet:
 
     def begin(self, task: PendingTask, bot: Bot, aim: State | None) -> None:
         """The idle bot runs the task from now on. `aim` is the state that it uses then."""
-        self.version += 1
-        self.queues.drop(task.id)
+        self.drop_task(task)
         self._leave_idle(bot)
         self.real[bot.id] = bot
         self.real_in[self.fits.group_of[bot.id]] += 1

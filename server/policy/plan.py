@@ -28,7 +28,7 @@ def plan_of(minds: Minds) -> PoolPlan:
     fleet = minds.fleet
     for task in list(fleet.queues.by_id.values()):
         if 0.0 < task.expires_s <= fleet.now_s:
-            fleet.queues.drop(task.id)
+            fleet.drop_task(task)
     waiting, able = sorted(fleet.queues.by_id.values(), key=turn), dict(fleet.idle)
     superseded = superseded_states(fleet)
     made = decide(minds, superseded)

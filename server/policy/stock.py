@@ -21,8 +21,9 @@ class Stock:
 
     def __init__(self, fleet: Fleet, outlook: Outlook) -> None:
         self._fleet, self._outlook = fleet, outlook
-        self._version, self._at_s = -1, 0.0
-        self._worths: dict[tuple[State, bool], float] = {}
+        self._version, self._at_s, self._looks, self._is_announced = -1, 0.0, 0, False
+        self._worths: dict[str, dict[tuple[State, bool], float]] = {}
+        """By family, since they hold until something of the family changes, or demand is looked at anew."""
 
     def copies(self, state: State) -> int:
         """Fresh copies on idle bots."""
@@ -43,14 +44,24 @@ class Stock:
 
     def worth_s(self, state: State, *, stale: bool = False) -> float:
         """What one copy of the state is worth as things stand."""
-        fleet = self._fleet
-        if self._version != fleet.version or self._at_s != fleet.now_s:
-            self._version, self._at_s = fleet.version, fleet.now_s
-            self._worths.clear()
-        found = self._worths.get((state, stale))
+        if self._version != self._fleet.version or self._at_s != self._fleet.now_s:
+            self.catch_up()
+        of_family = self._worths.get(state[0])
+        if of_family is None:
+            of_family = self._worths[state[0]] = {}
+        found = of_family.get((state, stale))
         if found is None:
-            found = self._worths[state, stale] = self._work_out(state, stale)
+            found = of_family[state, stale] = self._work_out(state, stale)
         return found
+
+    def catch_up(self) -> None:
+        """Forgets what does not hold any more, before whoever reads `fleet.changed` empties it."""
+        fleet, looks, is_announced = self._fleet, self._outlook.looks, bool(self._fleet.view.announcements)
+        if self._looks != looks or self._is_announced or is_announced:  # What is announced falls due, or lapses.
+            self._worths.clear()
+        for family in fleet.changed:
+            self._worths.pop(family, None)
+        self._version, self._at_s, self._looks, self._is_announced = fleet.version, fleet.now_s, looks, is_announced
 
     def _work_out(self, state: State, stale: bool) -> float:
         """What one copy of the state is worth; one that pending tasks ask for, a whole cold start.
