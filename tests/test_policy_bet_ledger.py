@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.policy.bet_ledger import HALF_LIFE_S, BetLedger, bucket_of
+from server.policy.bet_ledger import HALF_LIFE_S, HIGHEST, BetLedger, bucket_of, worth_of
 from tests.policy_world import NOW_S
 
 NET = 0.2
@@ -61,6 +62,16 @@ def test_bets_of_another_worth_go_on() -> None:
     assert not ledger.standing(NET, NOW_S).is_open
     assert ledger.standing(2 * NET, NOW_S).is_open
     assert bucket_of(0.21) == bucket_of(0.2) != bucket_of(0.26)
+
+
+def test_the_least_value_of_an_open_bucket_skips_those_that_lose() -> None:
+    ledger = losing()
+    assert BetLedger().least_open(NET, NOW_S) == NET
+    least = ledger.least_open(NET, NOW_S)
+    assert ledger.standing(least * 1.001, NOW_S).is_open and not ledger.standing(least * 0.999, NOW_S).is_open
+    for bucket in range(bucket_of(NET) + 1, HIGHEST + 1):
+        ledger = ledger.merge(losing(net=worth_of(bucket)[0] * 1.001))
+    assert ledger.least_open(NET, NOW_S) == math.inf
 
 
 def test_a_closed_bucket_opens_just_when_it_says() -> None:

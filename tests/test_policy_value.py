@@ -226,6 +226,19 @@ def test_tasks_that_came_for_a_former_generation_after_its_successor_are_straggl
     assert [rate * 3600 for rate in stock.rates_per_s(("src", "g1"))] == pytest.approx([20] * len(MEMORIES_S))
 
 
+def test_what_is_expected_does_not_depend_on_who_asked_before() -> None:
+    pool = view([bot("b1", warm("src"))], specs=[spec("src")], demand={"src": demand(60, at_s=NOW_S)})
+    fleet = Fleet(pool)
+    asked, silent = Outlook(fleet), Outlook(fleet)
+    for later_s in (20.0, 40.0, 60.0):
+        fleet.advance(NOW_S + later_s)
+        asked.look()
+        silent.look()
+        asked.rates_per_s(("src", "g1"))
+    assert asked.rates_per_s(("src", "g1")) == silent.rates_per_s(("src", "g1"))
+    assert asked.all_per_s() == silent.all_per_s()
+
+
 def announced(**fields: object) -> Announcement:
     """Two tasks for src in three minutes."""
     defaults = {

@@ -168,7 +168,7 @@ class Background:
     def _least_net(self) -> float:
         """What a bet must be worth by the threshold and the ledger; what is worth less displaces nothing, either."""
         ledger, least = self._view.bets, self._view.thresholds.value_threshold
-        return max(least, ledger.least_open(least, self._fleet.now_s)) if ledger is not None else least
+        return ledger.least_open(least, self._fleet.now_s) if ledger is not None else least
 
     def ledger_check(self, net: float) -> GateCheck:
         """Gate 9 for a bet of this value: those of about the same value have brought enough."""

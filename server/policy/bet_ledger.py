@@ -149,9 +149,12 @@ class BetLedger:
         return Standing(sums, returned, False, HALF_LIFE_S * max(0.0, math.log2(excess)))
 
     def least_open(self, net: float, now_s: float) -> float:
-        """Where the first open bucket begins from that of the net value on; endless when all are closed."""
-        now, numbers = self.at(now_s), range(bucket_of(net), HIGHEST + 1)
-        return next((worth_of(n)[0] for n in numbers if now.standing_of(n, now_s).is_open), math.inf)
+        """The least value from this one on whose bucket is open; endless when all those are closed."""
+        now, bucket = self.at(now_s), bucket_of(net)
+        if now.standing_of(bucket, now_s).is_open:
+            return net
+        above = range(bucket + 1, HIGHEST + 1)
+        return next((worth_of(one)[0] for one in above if now.standing_of(one, now_s).is_open), math.inf)
 
     def check(self, net: float, now_s: float) -> GateCheck:
         """The same as a gate's answer, for people."""

@@ -114,7 +114,7 @@ class Fleet:
         self.version = 0
         """Another one after every change."""
         self.changed: set[str] = set()
-        """Families of which a copy, a run, a waiting task or the spec changed, or the demand; who reads it empties it."""
+        """Families of which copies, runs, waiting tasks, the spec or the demand changed; who reads it empties it."""
         self._begun: dict[str, State] = {}
         """Bots that a decision gave something, with the state that they use or make: until they are put in anew."""
         self._expiries: list[tuple[float, str, str]] = []
