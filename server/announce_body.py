@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from server.documents import Document, Number, Whole, setting
-from server.policy.announce import CONFIDENCE, GRACE_S
+from server.policy.announce import CONFIDENCE, GRACE_S, MOST_COUNT
 from server.pool_config import PoolName
 from server.records import DAY_S
 from server.spec_body import Family, is_family, is_generation
 
-MOST_COUNT = 1000
 FURTHEST_S = 7 * DAY_S
 SHORTEST_S, LONGEST_S = 10.0, 3600.0
 MOST_TIMES = 48

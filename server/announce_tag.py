@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import zlib
 
-from server.announce_body import MOST_COUNT, state_of
-from server.policy.announce import CONFIDENCE, GRACE_S, Entry
+from server.announce_body import state_of
+from server.policy.announce import CONFIDENCE, GRACE_S, MOST_COUNT, Entry
 
 TAG = "announce:"
 LONGEST_DELAY_S = 6 * 3600.0

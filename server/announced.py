@@ -17,8 +17,6 @@ log = structlog.get_logger(__name__)
 
 CALL, TAG, SCHEDULE, LEARNED = "call", "tag", "schedule", "followers"
 """Where entries come from."""
-FOLLOWERS = "followers"
-"""The source of what the server learned by itself. Sources of callers have a colon in their name, this one has none."""
 
 
 @dataclass(frozen=True, slots=True)

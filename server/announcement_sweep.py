@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from server import announcements
-from server.announce_body import MOST_COUNT
-from server.announced import FOLLOWERS, LEARNED, Said
+from server.announced import LEARNED, Said
 from server.fleet_view import refresh_quietly
-from server.policy.announce import Entry
 from server.policy.followers import Expected, Followers, Pair
+from server.policy.learned import entries_of
 from server.records import DAY_S, expiry, key_of, put_multi
 from server.records.announcement import PoolFollowers
 
@@ -30,8 +29,6 @@ KEPT_EVERY_S = 300.0
 """What was learned is written down that often."""
 LATE_S = 3.0
 """Arrivals are in the view at most so long after its last look."""
-NEAR_S = 120.0
-"""What others announce for about the same time is not announced once more."""
 RETAIN_S = 28 * DAY_S
 
 
@@ -95,22 +92,11 @@ class Learning:
         """Announces what nobody else has announced, of families that a spec makes; True if it wrote."""
         service = self._service
         now_s, made = service.clock.now_s(), service.view.specs()
-        wanted = [one for one in expected if one.key in made and one.until_s > now_s]
+        wanted = [one for one in expected if one.key in made]
         if not wanted:
             return False
         live = service.announced.book(pool).announcements(now_s, {})
-        said = []
-        for one in wanted:
-            others = sum(
-                other.count
-                for other in live
-                if other.family == one.key
-                and other.source != FOLLOWERS
-                and other.from_s - NEAR_S <= one.until_s
-                and one.from_s <= other.until_s + NEAR_S
-            )
-            if one.count > others:
-                said.append(_said(one, one.count - int(others), now_s))
+        said = [Said(entry, "", LEARNED, one.leader) for entry, one in entries_of(wanted, live, now_s)]
         if said:
             announcements.add_learned(service, pool, said)
         return bool(said)
@@ -142,18 +128,3 @@ class Learning:
 def sweep(service: Service, beat: Beat) -> None:
     """The sweep of all pools."""
     service.announced.learning.sweep(beat)
-
-
-def _said(one: Expected, count: int, now_s: float) -> Said:
-    entry = Entry(
-        id=f"followers.{one.leader}.{one.key}.{one.leader_s:.0f}",
-        family=one.key,
-        generation="",
-        count=min(count, MOST_COUNT),
-        from_s=one.from_s,
-        until_s=one.until_s,
-        confidence=one.confidence,
-        source=FOLLOWERS,
-        at_s=now_s,
-    )
-    return Said(entry, "", LEARNED, one.leader)

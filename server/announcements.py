@@ -12,6 +12,7 @@ from server.announce_body import FURTHEST_S, Announce, NewSchedule
 from server.announce_schedule import Schedule
 from server.announced import CALL, Outcome, Posted, Said
 from server.policy.announce import UNKNOWN, Entry, came_by_source
+from server.policy.learned import FOLLOWERS
 from server.records import put_multi
 from server.records.announcement import PoolAnnouncements
 
@@ -128,7 +129,7 @@ def add_learned(service: Service, pool: str, said: Iterable[Said]) -> None:
 
     def step(record: PoolAnnouncements, posted: Posted) -> None:
         known = {one.entry.id for one in posted.said}
-        live = sum(1 for one in posted.said if one.entry.source == announced.FOLLOWERS)
+        live = sum(1 for one in posted.said if one.entry.source == FOLLOWERS)
         news = [one for one in wanted if one.entry.id not in known and one.entry.closes_s > posted.settled_s]
         room = min(MOST_LIVE_PER_SOURCE - live, MOST_LIVE_PER_POOL - len(posted.said))
         record.entries = [*record.entries, *(one.to_plain() for one in news[: max(0, room)])]

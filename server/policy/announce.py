@@ -19,6 +19,8 @@ GRACE_S = 90.0
 """An entry lapses so long after it was due, unless it says itself when."""
 SECOND_THOUGHTS_S = 60.0
 """Whatever is withdrawn so soon was never said."""
+MOST_COUNT = 1000
+"""Tasks of one entry."""
 CONFIDENCE = 0.9
 """Of a source that does not say how sure it is."""
 

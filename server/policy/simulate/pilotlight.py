@@ -36,6 +36,7 @@ from server.policy.model import (
 from server.policy.plan import claimable, plan
 from server.policy.simulate import world as virtual
 from server.policy.simulate.announced import Announcement
+from server.policy.simulate.learning import Learning
 from server.policy.simulate.mirror import DIMENSIONS, DIRT, EPOCH_S, ONLY, POOL, Demands, Mirror, state_of
 from server.policy.simulate.options import Options
 from server.policy.simulate.parts import CLEAN
@@ -69,6 +70,7 @@ class Pilotlight:
         self._sampled_s = self._quiet_s = float("-inf")
         self._minds: Minds | None = None
         self._book, self._said = Book(), list[Entry]()
+        self._learning = Learning(EPOCH_S)
         self._told: tuple[model.Announcement, ...] | None = ()
         self._lapse_s = float("inf")
         self._coming: list[tuple[float, str]] = []
@@ -93,7 +95,11 @@ class Pilotlight:
         self._memories.came((family, generation))
         if self._minds is not None:
             self._minds.outlook.stirred((family, generation))
-        if self._book.arrive(Arrival(str(task.number), family, arrival.generation, at_s)) is not None:
+        came = Arrival(str(task.number), family, arrival.generation, at_s)
+        if self._book.arrive(came) is not None:
+            self._told = None
+        for entry in self._learning.arrive(came, len(world.bots) / 2.0, self._book):
+            self._book.add(entry)
             self._told = None
         self._wait(task)
 
@@ -169,7 +175,7 @@ class Pilotlight:
         """What is announced and has not come; made anew when something of it came, was said, or lapsed."""
         if self._told is None or now_s >= self._lapse_s:
             self._book.forget(now_s)
-            self._told = self._book.announcements(now_s, {})
+            self._told = self._book.announcements(now_s, self._learning.scores(now_s))
             self._lapse_s = min((one.until_s for one in self._told), default=float("inf"))
         return self._told
 
