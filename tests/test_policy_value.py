@@ -226,6 +226,19 @@ def test_tasks_that_came_for_a_former_generation_after_its_successor_are_straggl
     assert [rate * 3600 for rate in stock.rates_per_s(("src", "g1"))] == pytest.approx([20] * len(MEMORIES_S))
 
 
+@pytest.mark.parametrize(("late_per_h", "kept"), [(0.0, 0.0047), (3.0, 0.0535), (30.0, 0.2)])
+def test_a_family_that_moved_before_keeps_as_much_for_stragglers_as_came_late_and_a_fifth_at_most(
+    late_per_h: float, kept: float
+) -> None:
+    new = spec("src", "g3", sequence=3, known_generations={"g1": 1, "g2": 2, "g3": 3})
+    family = {"src": demand(60, late_per_s=dict.fromkeys(MEMORIES_S, late_per_h / 3600))}
+    asked = {("src", "g2"): demand(60)}
+    stock = Outlook(Fleet(view([bot("b1")], specs=[new], demand=family, generation_demand=asked)))
+    former, current = (stock.rates_per_s(("src", name))[0] * 3600 for name in ("g2", "g3"))
+    assert former == pytest.approx(60 * kept, rel=0.02)
+    assert current == pytest.approx(60 - late_per_h - (60 - late_per_h) * kept, rel=0.02)
+
+
 def test_what_is_expected_does_not_depend_on_who_asked_before() -> None:
     pool = view([bot("b1", warm("src"))], specs=[spec("src")], demand={"src": demand(60, at_s=NOW_S)})
     fleet = Fleet(pool)

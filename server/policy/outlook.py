@@ -18,7 +18,11 @@ DEFAULT_WARM_S = 2.0
 DEFAULT_DURATION_S = 300.0
 """Prior of a real task's length."""
 INHERITED = 0.8
-"""Share of the demand for former generations that their successor takes over; stragglers keep the rest."""
+"""Share of the demand for former generations that their successor takes over; stragglers keep the rest …"""
+PRIOR_ARRIVALS = 50.0
+"""… as if so many had been seen."""
+MOVED_BEFORE = 3
+"""From so many generations on the family's own stragglers tell: those of the first say nothing of late ones."""
 LOOK_AGE_S = 30.0
 """A look at the demand holds for this long; what changes of a family meanwhile counts at once."""
 MATTERS_TASKS = 6.0
@@ -182,7 +186,7 @@ class Outlook:
         if generation != spec.generation:
             late = self._late(own, memories)
             rates = self._now(own, memories)
-            return [(1.0 - INHERITED) * (rate - part) + part for rate, part in zip(rates, late, strict=True)]
+            return [self._kept_share(family) * (rate - part) + part for rate, part in zip(rates, late, strict=True)]
         rates = self._now(whole, memories)
         if self._has_others(family, own):
             rates = self._inherited(family, rates, own, memories)
@@ -192,11 +196,26 @@ class Outlook:
         """The family's demand, less what stragglers keep of former generations, and those that came late."""
         unnamed, mine = self._unnamed(family, memories), self._now(own, memories)
         late = self._late(self._view.demand.get(family, _NOBODY), memories)
+        kept = self._kept_share(family)
         found = []
         for every, any_one, one, part in zip(whole, unnamed, mine, late, strict=True):
             former = max(0.0, every - any_one - one)
-            found.append(max(0.0, every - (1.0 - INHERITED) * max(0.0, former - part) - part))
+            found.append(max(0.0, every - kept * max(0.0, former - part) - part))
         return found
+
+    def _kept_share(self, family: str) -> float:
+        """The share of a generation's demand that stragglers keep when the next one comes.
+
+        As in the last days, where the family moved before: late arrivals of all, and PRIOR_ARRIVALS of which 1 −
+        INHERITED were late. Never more than that, so that the fleet follows its users.
+        """
+        spec, demand = self._fleet.specs.get(family), self._view.demand.get(family, _NOBODY)
+        memory = max(demand.rates_per_s, default=0)
+        if spec is None or len(spec.known_generations) < MOVED_BEFORE or not memory:
+            return 1.0 - INHERITED
+        prior = PRIOR_ARRIVALS * math.log(2.0) / memory
+        late, every = demand.late_per_s.get(memory, 0.0), demand.rates_per_s[memory]
+        return min(1.0 - INHERITED, (late + (1.0 - INHERITED) * prior) / (every + prior))
 
     def _has_others(self, family: str, own: Demand) -> bool:
         any_one = self._view.generation_demand.get((family, ""), _NOBODY)
