@@ -21,10 +21,25 @@ from statistics import median
 from bench.cells import JITTER_S, SEED
 from bench.page import inserted, table
 from server import simulation
+from server.policy.model import Thresholds
 from server.policy.simulate import replay, report, trace
 from server.policy.simulate.options import Options
 
-SETTINGS = ("value_threshold", "reserve_share", "background_share", "min_idle_s", "affinity_hold_s")
+SETTINGS = (
+    "value_threshold",
+    "reserve_share",
+    "reserve_min",
+    "background_share",
+    "spec_share",
+    "min_idle_s",
+    "utilization_stop",
+    "utilization_start",
+    "utilization_for_s",
+    "hand_outs_per_min",
+    "affinity_hold_s",
+)
+"""All that decide but `ledger_max_cost`: a replay has no pool that is switched to shadow mode."""
+SHARES = ("_share", "_stop", "_start")
 WHERE_BOTS_SLEEP = frozenset({"affinity_hold_s"})
 SHARE_OF_DAYS = 0.25
 FACTORS = (0.5, 1.0, 2.0)
@@ -50,13 +65,20 @@ def measured(case: Case) -> tuple[float, float]:
     arrivals = _beginning(case.file, case.days)
     seed = 1000 * SEED + case.number
     path = trace.jittered(arrivals, random.Random(seed), JITTER_S)
-    settings = simulation.thresholds()
-    value = getattr(settings, case.setting) * case.factor
-    settings = replace(settings, **{case.setting: min(value, 1.0) if case.setting.endswith("share") else value})
+    settings = changed(simulation.thresholds(), case.setting, case.factor)
     options = Options(case.bots, cold_s=case.cold_s, sleeping_polls=case.setting in WHERE_BOTS_SLEEP)
     found = replay.replay(POLICY, path, options, random.Random(seed + 500), settings, ())
     figures = report.figures({POLICY: [found]})[POLICY]
     return float(figures["mean_s"] or 0.0), float(figures["background_s"] or 0.0)
+
+
+def changed(settings: Thresholds, setting: str, factor: float) -> Thresholds:
+    """With one of them times the factor: shares at most 1, and pools start betting at no more than where they stop."""
+    known = getattr(settings, setting)
+    value = known * factor
+    value = min(value, 1.0) if setting.endswith(SHARES) else round(value) if isinstance(known, int) else value
+    made = replace(settings, **{setting: value})
+    return replace(made, utilization_start=min(made.utilization_start, made.utilization_stop))
 
 
 def _beginning(file: Path, days: float) -> list[trace.Arrival]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench import page, sensitivity
 from bench.sensitivity import Case
+from server.policy.model import Thresholds
 from tests.simulate_world import poisson
 
 PAGE = Path(__file__).parents[1] / "docs" / "policy.md"
@@ -43,3 +44,11 @@ def test_the_page_has_a_place_for_each_bench() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for marks in ((page.BEGIN, page.END), (sensitivity.BEGIN, sensitivity.END)):
         assert f"{marks[0]}\nnew\n{marks[1]}" in page.inserted(text, "new\n", *marks)
+
+
+def test_halved_and_doubled_settings_are_ones_that_a_config_could_have() -> None:
+    settings = Thresholds(reserve_min=1, background_share=0.6, utilization_stop=0.8, utilization_start=0.72)
+    assert sensitivity.changed(settings, "background_share", 2.0).background_share == 1.0
+    assert sensitivity.changed(settings, "reserve_min", 0.5).reserve_min == 0
+    halved = sensitivity.changed(settings, "utilization_stop", 0.5)
+    assert (halved.utilization_stop, halved.utilization_start) == (0.4, 0.4)
