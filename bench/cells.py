@@ -43,7 +43,7 @@ SEEDS_OF = ("faas_genai", 600.0)
 MANY_SEEDS = 20
 SEED, JITTER_S = 1, 60.0
 DRAWING = {"chart", "figure", "svg", "watch"}
-ONLY_OURS = {"pilotlight", "mirror"}
+ONLY_OURS = {"pilotlight", "mirror", "learning"}
 """Modules of the simulator that decide nothing, and that decide what the server's policy does alone."""
 
 
