@@ -17,13 +17,13 @@ HOUR_S = 3600.0
 EPOCH_S = 1_000_000_000.0
 
 
-def hourly(hours: int, follow: bool = True):
+def hourly(hours: int):
     """Each hour a build, and nine minutes later four tests; between them tasks that want other states."""
     dice, rows = random.Random(4), []
     for hour in range(hours):
         at_s = hour * HOUR_S + dice.uniform(0.0, 900.0)
         rows.append((at_s, 120.0, "build"))
-        rows += [(at_s + 540.0 + number, 60.0, "tests") for number in range(4) if follow]
+        rows += [(at_s + 540.0 + number, 60.0, "tests") for number in range(4)]
         rows += [(at_s + 1200.0 + 120.0 * number, 60.0, f"other{dice.randrange(9)}") for number in range(12)]
     return arrivals(*sorted(rows))
 

@@ -85,7 +85,7 @@ class Dispatcher:
         self._fleet, self._outlook, self._stock, self._looks = minds.fleet, minds.outlook, minds.stock, minds.looks
         self._on_demand = OnDemand(minds.fleet, minds.outlook)
         self._victims: Victims | None = None
-        self._warm_ups: dict[State, list[Bot]] = {}
+        self._coming: dict[State, list[Bot]] = {}
         self.result = Dispatch()
 
     def run(self) -> Dispatch:
@@ -216,16 +216,16 @@ class Dispatcher:
         if aim is None:
             return ""
         state, fits = self._state_of(aim), self._fleet.fits
-        for bot in self._warm_ups_of(state):
+        for bot in self._coming_to(state):
             if bot.id not in used and fits.fits(task.dimensions, bot.id) and self._is_in_time(task, bot, state):
                 return bot.id
         return ""
 
-    def _warm_ups_of(self, state: State) -> list[Bot]:
+    def _coming_to(self, state: State) -> list[Bot]:
         """Who is being warmed for the state, or holds it and is being cleaned; what is to end first at the front."""
-        found = self._warm_ups.get(state)
+        found = self._coming.get(state)
         if found is None:
-            found = self._warm_ups[state] = sorted(self._fleet.coming(state), key=self._ends)
+            found = self._coming[state] = sorted(self._fleet.coming(state), key=self._ends)
         return found
 
     def _ends(self, bot: Bot) -> tuple[float, str]:
@@ -358,6 +358,6 @@ class Dispatcher:
         text = f"{bot.id} is warmed for {task.id}, which takes the first bot that is warm for {named(*state)}."
         hand_out = HandOut(spec.family, spec.generation, spec.revision, Purpose.ON_DEMAND, None, task.id, text)
         self.result.hand_outs[bot.id] = hand_out
-        self._warm_ups_of(state).append(bot)
+        self._coming_to(state).append(bot)
         self._fleet.begin_warm_up(bot, spec)
         self._wait_for(task, bot, state)

@@ -39,7 +39,7 @@ def _is_the_same(other: Announcement, one: Expected) -> bool:
 
 def _entry(one: Expected, count: int, now_s: float) -> Entry:
     return Entry(
-        id=f"followers.{one.leader}.{one.key}.{one.leader_s:.0f}",
+        id=f"{FOLLOWERS}.{one.leader}.{one.key}.{one.leader_s:.0f}",
         family=one.key,
         generation="",
         count=count,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from functools import cached_property
 
 from server.policy import gates
@@ -86,14 +87,15 @@ class Levels:
         """How many pending tasks fit the bot."""
         if not self._pending and not self._pending_by_id:
             return 0
-        fits = self.fleet.fits
-        by_id = sum(number for asked, number in self._pending_by_id.items() if fits.fits(asked, bot.id))
-        return self._pending[fits.group_of[bot.id]] + by_id
+        return self._pending[self.fleet.fits.group_of[bot.id]] + self._fitting(self._pending_by_id, bot)
 
     def unserved_for(self, bot: Bot) -> int:
         """How many pending tasks fit the bot and neither got one nor wait for another by choice."""
+        return self._fitting(self._unserved, bot)
+
+    def _fitting(self, asked: Mapping[Requirement, int], bot: Bot) -> int:
         fits = self.fleet.fits
-        return sum(number for asked, number in self._unserved.items() if fits.fits(asked, bot.id))
+        return sum(number for requirement, number in asked.items() if fits.fits(requirement, bot.id))
 
     @cached_property
     def _unserved(self) -> Counter[Requirement]:

@@ -185,8 +185,8 @@ class Outlook:
             return self._unnamed(family, memories)
         if generation != spec.generation:
             late = self._late(own, memories)
-            rates = self._now(own, memories)
-            return [self._kept_share(family) * (rate - part) + part for rate, part in zip(rates, late, strict=True)]
+            rates, kept = self._now(own, memories), self._kept_share(family)
+            return [kept * (rate - part) + part for rate, part in zip(rates, late, strict=True)]
         rates = self._now(whole, memories)
         if self._has_others(family, own):
             rates = self._inherited(family, rates, own, memories)
