@@ -33,34 +33,46 @@ class LateBinding(Baseline):
     def act(self, world: World) -> None:
         if world.pending and world.asking:
             self._values.clear()
-            self._match_warm(world)
-            self._bind(world)
+            self._serve(world)
         if world.pending:
             if not world.asking:
                 self.preempt(world)
         elif world.asking:
             self.prewarm(world)
 
+    def _serve(self, world: World) -> None:
+        """The more urgent tasks first: no other is served before they have what there is for them."""
+        covered: dict[str, int] = {}
+        ranks: dict[str, int] = {}
+        for priority in dict.fromkeys(task.turn[0] for task in world.pending.values()):
+            self._match_warm(world, priority)
+            self._bind(world, priority, covered, ranks)
+
     # ---- warm match
 
-    def _match_warm(self, world: World) -> None:
-        """While a pending task's key has an idle warm bot, the oldest such task starts there."""
-        ready = {key for key, tasks in world.waiting.items() if tasks and world.copies.get(key)}
+    def _match_warm(self, world: World, priority: int) -> None:
+        """While a pending task's key has an idle warm bot, the oldest such task of this priority starts there."""
+        ready = {
+            key
+            for key, tasks in world.waiting.items()
+            if tasks and world.copies.get(key) and next(iter(tasks.values())).turn[0] == priority
+        }
         while ready and world.asking:
-            task = min((next(iter(world.waiting[key].values())) for key in ready), key=lambda task: task.number)
+            task = min((next(iter(world.waiting[key].values())) for key in ready), key=lambda task: task.turn)
             bot = warm_bot(world, task.key)
             if bot is None:
                 ready.discard(task.key)
                 continue
             self._start_in_turn(world, task, bot)
             for key in list(ready):
-                if not world.waiting[key] or not world.copies[key]:
+                tasks = world.waiting[key]
+                if not tasks or not world.copies[key] or next(iter(tasks.values())).turn[0] != priority:
                     ready.discard(key)
 
     def _start_in_turn(self, world: World, task: Task, bot: Bot) -> None:
         """Starts the task on the bot that is warm for it, or the older task that has waited too long."""
         head = self._oldest_uncovered(world)
-        if head is not None and head.number < task.number:
+        if head is not None and head.turn < task.turn:
             if world.now_s - head.since_s > 2.0 * self._cold_s + HEAD_PATIENCE_S:
                 limit = SWITCH_SHARE * self._cold_s / max(1.0, self.forecast.duration_s(task.key))
                 if bot.out_of_turn >= limit:
@@ -93,12 +105,10 @@ class LateBinding(Baseline):
             covered[task.key] = left - 1
         return None
 
-    def _bind(self, world: World) -> None:
+    def _bind(self, world: World, priority: int, covered: dict[str, int], ranks: dict[str, int]) -> None:
         """Uncovered tasks, oldest first, meet the idle bots, which are cold for them."""
-        covered: dict[str, int] = {}
-        ranks: dict[str, int] = {}
         victim: Bot | None = None
-        for task in list(world.pending.values()):
+        for task in [task for task in world.pending.values() if task.turn[0] == priority]:
             if not world.asking:
                 return
             key = task.key

@@ -97,9 +97,9 @@ class Mirror:
         self.nets: dict[int, float] = {}
         """Net value of the last bet on each bot."""
 
-    def slot_of(self, family: str) -> str:
-        """Where states of the family are kept."""
-        return "cache" if self._options.slots == 1 else family
+    def slot_of(self, state: State) -> str:
+        """Where the state is kept: a bot that has room for several holds any of them side by side."""
+        return "cache" if self._options.slots == 1 else "@".join(state)
 
     def bot(self, world: World, bot: virtual.Bot) -> Bot:
         """The bot as it is now."""
@@ -110,7 +110,7 @@ class Mirror:
             used = EPOCH_S + used_s
             phase = Phase.IN_USE if run is not None and run.task is not None and run.key == key else Phase.WARM
             by_spec = family if key in bot.unused else ""
-            slots[self.slot_of(family)] = Slot(
+            slots[self.slot_of((family, generation))] = Slot(
                 phase, family, generation, since_s=used, last_used_s=0.0 if by_spec else used, by_spec=by_spec
             )
         held = None
@@ -149,7 +149,7 @@ class Mirror:
             Purpose.REAL if run.task is not None else Purpose(run.purpose),
             family,
             generation,
-            self.slot_of(family),
+            self.slot_of((family, generation)),
             since_s=EPOCH_S + run.began_s,
             stop="preempted" if run.wanted else "",
             net=self.nets.get(bot.number, 0.0) if run.task is None else 0.0,

@@ -14,12 +14,15 @@ NEVER_S = float("-inf")
 
 
 class Task:
-    """A real task while it waits and runs. `covered_s`: since when a warm-up runs that it counts on."""
+    """A real task while it waits and runs. `covered_s`: since when a warm-up runs that it counts on.
 
-    __slots__ = ("arrival", "covered_s", "key", "number", "since_s", "submit_s")
+    `turn` is its place in the queue: by priority, then by age.
+    """
+
+    __slots__ = ("arrival", "covered_s", "key", "number", "since_s", "submit_s", "turn")
 
     def __init__(self, number: int, arrival: Arrival) -> None:
-        self.number, self.arrival = number, arrival
+        self.number, self.arrival, self.turn = number, arrival, (arrival.priority, number)
         self.key, self.submit_s, self.since_s = arrival.key, arrival.submit_s, arrival.submit_s
         self.covered_s: float | None = None
 

@@ -131,7 +131,7 @@ class Pilotlight:
             family,
             generation,
             revision=sequence,
-            slot=self._mirror.slot_of(family),
+            slot=self._mirror.slot_of((family, generation)),
             dimensions=DIMENSIONS,
             sequence=sequence,
             cold_cost_s=self._options.cold_s,

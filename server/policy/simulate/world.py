@@ -48,8 +48,9 @@ class World:
         self.copies: dict[str, dict[int, Bot]] = defaultdict(dict)
         """Idle bots by a state that they hold, the one used last at the end."""
         self.pending: dict[int, Task] = {}
+        """The tasks that wait, in turn."""
         self.waiting: dict[str, dict[int, Task]] = defaultdict(dict)
-        """The pending tasks by key, oldest first."""
+        """The same by key."""
         self.busy: dict[str, int] = defaultdict(int)
         self.warming: dict[str, int] = defaultdict(int)
         self.background: dict[int, Bot] = {}
@@ -195,8 +196,8 @@ class World:
         self.policy.submitted(self, task)
 
     def _queue(self, task: Task) -> None:
-        self.pending[task.number] = task
-        self.waiting[task.key][task.number] = task
+        _put_in_turn(self.pending, task)
+        _put_in_turn(self.waiting[task.key], task)
 
     def _end(self, bot: Bot, serial: int) -> bool:
         run = bot.run
@@ -391,3 +392,13 @@ class World:
         while end < len(self.arrivals) and self.arrivals[end].submit_s <= until_s:
             end += 1
         return self.arrivals[self._next : end]
+
+
+def _put_in_turn(queue: dict[int, Task], task: Task) -> None:
+    """Most come last; one that is more urgent, or older since its bot died, goes before others."""
+    is_last = not queue or queue[next(reversed(queue))].turn < task.turn
+    queue[task.number] = task
+    if not is_last:
+        in_turn = sorted(queue.values(), key=lambda one: one.turn)
+        queue.clear()
+        queue.update((one.number, one) for one in in_turn)
