@@ -7,6 +7,7 @@ moves it too: `begin()` and `begin_warm_up()` take the bot that was given someth
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -230,7 +231,9 @@ class Fleet:
     def _expires_s(self, slot: Slot | None) -> float | None:
         """When the state goes stale by age; None when it never does."""
         spec = self.specs.get(slot.family) if slot is not None else None
-        return slot.since_s + spec.fresh_for_s if slot is not None and spec is not None else None
+        if slot is None or spec is None or math.isinf(spec.fresh_for_s):
+            return None
+        return slot.since_s + spec.fresh_for_s
 
     def _forget(self, bot: Bot) -> None:
         """Takes a usable bot out of all but `by_id`."""

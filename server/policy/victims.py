@@ -17,11 +17,11 @@ from server.policy.stock import Stock, touched_s
 QUARTER_S = 4.0
 """Losses that differ by less than this part of a second are alike: then the bot that hears of it first is taken."""
 
-Loss = tuple[bool, bool, int, int]
-"""Dirty, asked for by pending tasks, then in quarters of a second what is displaced and all that the bot holds."""
+Loss = tuple[bool, bool, bool, int, int]
+"""Dirty, asked for by pending tasks, displaces something, in quarters of a second that and all that counts of it."""
 _Order = tuple[int, float, float, str]
 _Look = tuple[int, bool, str, tuple[tuple[str, str, str, bool], ...]]
-"""What makes bots alike: group, dirty, the slot given up for something new, and what the slots hold, fresh or not."""
+"""What makes bots alike: group, dirty, the slot given up for something new, what counts of the slots, fresh or not."""
 _Entry = tuple[Loss, _Order, _Look]
 
 
@@ -33,19 +33,24 @@ class Looks:
         self._known: dict[tuple[str, str], tuple[Bot, int, _Look]] = {}
 
     def of(self, bot: Bot, slot: str) -> _Look:
-        """The bot's look where something new is to go into this slot."""
+        """The bot's look where something new is to go into this slot.
+
+        Where states share the room of a bot only what is given up counts: to spare bots for all that they hold would
+        pile up what is rare on the others, whose states then push each other out before their time.
+        """
         group = self._fleet.fits.group_of[bot.id]
         known = self._known.get((bot.id, slot))
         if known is not None and known[0] is bot and known[1] == group:
             return known[2]
-        held_there = tuple(
+        given_up, shares_room = self._stock.given_up(bot, slot), bool(bot.most_states and slot)
+        counting = tuple(
             [
                 (name, held.family, held.generation, self._fleet.is_stale(held))
                 for name, held in bot.slots.items()
-                if held.phase in HOLDING
+                if held.phase in HOLDING and (name == given_up or not shares_room)
             ]
         )
-        look = group, is_dirty(bot), self._stock.given_up(bot, slot), held_there
+        look = group, is_dirty(bot), given_up, counting
         self._known[bot.id, slot] = bot, group, look
         return look
 
@@ -159,24 +164,21 @@ class Victims:
         return found
 
     def _loss(self, look: _Look) -> Loss:
-        _, dirty, given_up, held = look
+        _, dirty, given_up, counting = look
         wanted, displaced_s, all_s = False, 0.0, 0.0
-        for name, family, generation, stale in held:
+        for name, family, generation, stale in counting:
             state = family, generation
             worth_s = self._stock.worth_s(state, stale=stale)
             all_s += worth_s
             displaced_s += worth_s if name == given_up else 0.0
             wanted = wanted or self._stock.is_asked_for(state)
-        return dirty, wanted, int(displaced_s * QUARTER_S), int(all_s * QUARTER_S)
+        return dirty, wanted, bool(given_up), int(displaced_s * QUARTER_S), int(all_s * QUARTER_S)
 
     def _order(self, bot: Bot, look: _Look) -> _Order:
-        """Who hears first, then whose state was used longest ago."""
+        """Who hears first, then whose state was used longest ago, or who is idle longest."""
         rank, poll_s, name = self._fleet.poll_order(bot)
         given_up = look[2]
-        if given_up:
-            return rank, poll_s, touched_s(bot.slots[given_up]), name
-        used_s = [touched_s(held) for held in bot.slots.values() if held.phase in HOLDING]
-        return rank, poll_s, min(used_s, default=0.0), name
+        return rank, poll_s, touched_s(bot.slots[given_up]) if given_up else bot.idle_since_s, name
 
     def _others(self, pile: _Pile, requirement: Requirement) -> Iterable[Bot]:
         """The bots of a pile that are idle and fit, the first to take first."""

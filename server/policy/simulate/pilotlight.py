@@ -9,6 +9,7 @@ that was announced is due.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
 from dataclasses import replace
 
@@ -137,6 +138,7 @@ class Pilotlight:
             cold_cost_s=self._options.cold_s,
             warm_cost_s=self._options.warm_s,
             run_s=self._options.cold_s,
+            fresh_for_s=math.inf,
             registered_s=at_s,
             known_generations=generations,
         )
