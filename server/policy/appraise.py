@@ -9,7 +9,7 @@ from server.policy.fleet import Fleet
 from server.policy.model import Bot, Spec, Value
 from server.policy.outlook import Outlook
 from server.policy.stock import Stock
-from server.policy.value import miss_s, needed_soon, rescuers
+from server.policy.value import needed_soon
 from server.policy.words import named, seconds
 
 PREEMPTION_DELAY_S = 31.0
@@ -81,14 +81,11 @@ class Appraiser:
     def announced(self, spec: Spec, confidence: float, displaced_s: float) -> Value:
         """The value of a copy for a task that was announced with this confidence.
 
-        Only copies that are busy now can come to that task's rescue: idle and warming ones are spoken for.
+        It saves a whole cold start: busy copies that will come free in time are supply already, and count only once.
         """
         costs = self._outlook.costs(spec.family)
-        state = spec.family, spec.generation
-        copies = self._fleet.busy_with(state) + len(self._fleet.warming.get(state, ()))
-        saved_s = max(0.0, miss_s(costs.cold_s, rescuers(1.0 + copies), costs.occupied_s) - costs.warm_s)
-        in_all_s = confidence * saved_s - spec.run_cost_s
-        return self._told(spec, _Gross(confidence, saved_s, 0.0, costs.cold_s, in_all_s), displaced_s)
+        in_all_s = confidence * costs.saved_s - spec.run_cost_s
+        return self._told(spec, _Gross(confidence, costs.saved_s, 0.0, costs.cold_s, in_all_s), displaced_s)
 
     def _told(self, spec: Spec, gross: _Gross, displaced_s: float) -> Value:
         text = (

@@ -17,15 +17,12 @@ from server.policy.dispatch import Dispatch
 from server.policy.levels import Levels
 from server.policy.minds import Minds
 from server.policy.model import Announcement, Bot, Gate, GateCheck, HandOut, Purpose, Spec, Value
+from server.policy.outlook import ANNOUNCED_AHEAD_S, SHORT_BY, Ranks
 from server.policy.queues import State
 from server.policy.victims import Victims
 from server.policy.words import named, seconds, share
 
 _SETTLED = 1e-9
-ANNOUNCED_AHEAD_S = 30.0
-"""An announcement counts from this long before the latest moment at which a warm-up would still be in time."""
-SHORT_BY = 0.5
-"""An announced task asks for a warm-up when so much of a copy is lacking for it."""
 
 
 class Background:
@@ -84,14 +81,16 @@ class Background:
         Supply for an entry: idle and warming copies, and of the busy ones those that probably end before half a cold
         cost after it is due: Σ (1 − e^(−(due − now + c/2)/d)).
         """
-        ranks: dict[State, float] = {}
+        ranks: dict[State, Ranks] = {}
         for one in self._view.announcements:
             spec = self._fleet.specs.get(one.family)
             if spec is None or not self._is_due(one, spec) or not self.may_bet(spec):
                 continue
             state = spec.family, spec.generation
-            ranks[state] = ranks.get(state, 0.0) + one.count
-            while ranks[state] - self._supply(state, one.from_s) >= SHORT_BY:
+            if state not in ranks:
+                ranks[state] = self._outlook.ranks(spec.family)
+            needed = ranks[state].at(one)
+            while needed - self._supply(state, one.from_s) >= SHORT_BY:
                 if not self._gates_let_pass(spec) or not self._warm_announced(spec, one):
                     break
 

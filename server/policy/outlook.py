@@ -23,6 +23,10 @@ PRIOR_ARRIVALS = 50.0
 """… as if so many had been seen."""
 MOVED_BEFORE = 3
 """From so many generations on the family's own stragglers tell: those of the first say nothing of late ones."""
+ANNOUNCED_AHEAD_S = 30.0
+"""An announcement counts from this long before the latest moment at which a warm-up would still be in time."""
+SHORT_BY = 0.5
+"""An announced task needs a copy more when so much of one is lacking for it."""
 LOOK_AGE_S = 30.0
 """A look at the demand holds for this long; what changes of a family meanwhile counts at once."""
 MATTERS_TASKS = 6.0
@@ -322,14 +326,40 @@ class Outlook:
         return self._announced
 
     def announced(self, state: State, copy: int) -> float:
-        """The confidence with which the copy-th copy was announced to be needed while it would stay; 0: it was not."""
+        """How far the copy-th copy is needed for what was announced while it would stay, 0 to 1; 0: it is not.
+
+        The confidence of an entry for which so many are needed at once: tasks that are due earlier give theirs back. A
+        copy could still be made again for what is due later than a warm-up takes, so it counts the less the later.
+        """
         if not self._view.announcements:
             return 0.0
-        horizon_s = self._fleet.now_s + self._rates_of(state).residence_s
-        reached = 0.0
-        told = [one for one in self.announcements(state) if one.from_s <= horizon_s]
-        for one in sorted(told, key=lambda one: -one.confidence):
-            reached += one.count
-            if copy <= reached + 1e-9:
-                return one.confidence
-        return 0.0
+        now_s, lead_s = self._fleet.now_s, self.cold_s(state[0]) + ANNOUNCED_AHEAD_S
+        horizon_s, rank, most = now_s + self._rates_of(state).residence_s, self.ranks(state[0]), 0.0
+        for one in self.announcements(state):
+            if one.from_s > horizon_s:
+                break
+            if copy - SHORT_BY <= rank.at(one) + 1e-9:
+                most = max(most, one.confidence * min(1.0, lead_s / max(1.0, one.from_s - now_s)))
+        return most
+
+    def ranks(self, family: str) -> Ranks:
+        """To be asked of the entries of one state in the order in which they are due."""
+        return Ranks(self.costs(family).occupied_s)
+
+
+class Ranks:
+    """How many copies announced tasks need at once: each holds one for d + w on average, exponentially."""
+
+    __slots__ = ("_at_s", "_needed", "_occupied_s")
+
+    def __init__(self, occupied_s: float) -> None:
+        self._occupied_s, self._needed, self._at_s = max(1.0, occupied_s), 0.0, -math.inf
+
+    def at(self, entry: Announcement) -> float:
+        """The copies needed when the entry is due, its own tasks included.
+
+        Σ count · e^(−(due − due of the earlier one)/(d + w)) over the entries so far.
+        """
+        passed_s, self._at_s = max(0.0, entry.from_s - self._at_s), entry.from_s
+        self._needed = self._needed * math.exp(-passed_s / self._occupied_s) + entry.count
+        return self._needed

@@ -175,10 +175,13 @@ class Victims:
         return dirty, wanted, bool(given_up), int(displaced_s * QUARTER_S), int(all_s * QUARTER_S)
 
     def _order(self, bot: Bot, look: _Look) -> _Order:
-        """Who hears first, then whose state was used longest ago, or who is idle longest."""
+        """Who hears first, then whose state was used longest ago; where none counts, who is idle longest."""
         rank, poll_s, name = self._fleet.poll_order(bot)
-        given_up = look[2]
-        return rank, poll_s, touched_s(bot.slots[given_up]) if given_up else bot.idle_since_s, name
+        given_up, counting = look[2], look[3]
+        if given_up:
+            return rank, poll_s, touched_s(bot.slots[given_up]), name
+        used_s = [touched_s(bot.slots[one[0]]) for one in counting]
+        return rank, poll_s, min(used_s, default=bot.idle_since_s), name
 
     def _others(self, pile: _Pile, requirement: Requirement) -> Iterable[Bot]:
         """The bots of a pile that are idle and fit, the first to take first."""
