@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.policy.bet_ledger import HALF_LIFE_S, HIGHEST, BetLedger, bucket_of, worth_of
+from server.policy.bet_ledger import HALF_LIFE_S, HIGHEST, OPENS_WITHIN_S, BetLedger, bucket_of, worth_of
 from tests.policy_world import NOW_S
 
 NET = 0.2
@@ -31,11 +31,11 @@ def test_nothing_is_held_back_before_anything_was_tried() -> None:
     assert all(BetLedger().standing(net, NOW_S).is_open for net in (0.15, 0.5, 1.0))
 
 
-def test_bets_that_bring_nothing_end_after_about_twenty() -> None:
+def test_bets_that_bring_nothing_end_after_nine() -> None:
     ledger, made = BetLedger(), 0
     while ledger.standing(NET, NOW_S).is_open:
         ledger, made = ledger.bet(NET, NOW_S), made + 1
-    assert made == 21  # 16 / (20 + 20) is just 0.4
+    assert made == 9  # Granted: 16 / (20 + n) of each of 20 more, and 320 / (20 + n)² falls below 0.4 then.
 
 
 def test_bets_of_which_half_come_back_go_on_for_ever() -> None:
@@ -64,6 +64,15 @@ def test_bets_of_another_worth_go_on() -> None:
     assert bucket_of(0.21) == bucket_of(0.2) != bucket_of(0.26)
 
 
+def test_what_is_worth_more_and_loses_speaks_for_what_is_worth_less() -> None:
+    """A value that overestimates does so for all; what is worth less has to show more of its own."""
+    ledger = losing(net=2 * NET)
+    assert not ledger.standing(NET, NOW_S).is_open
+    for _ in range(30):
+        ledger = ledger.bet(NET, NOW_S).won(NET, 0.9, NOW_S)
+    assert ledger.standing(NET, NOW_S).is_open and not ledger.standing(2 * NET, NOW_S).is_open
+
+
 def test_the_least_value_of_an_open_bucket_skips_those_that_lose() -> None:
     ledger = losing()
     assert BetLedger().least_open(NET, NOW_S) == NET
@@ -77,9 +86,10 @@ def test_the_least_value_of_an_open_bucket_skips_those_that_lose() -> None:
 def test_a_closed_bucket_opens_just_when_it_says() -> None:
     ledger = losing(100)
     opens_in_s = ledger.standing(NET, NOW_S).opens_in_s
-    assert HALF_LIFE_S < opens_in_s < 3 * HALF_LIFE_S
-    assert not ledger.standing(NET, NOW_S + opens_in_s - 1.0).is_open
+    assert 3 * HALF_LIFE_S < opens_in_s < 4 * HALF_LIFE_S
+    assert not ledger.standing(NET, NOW_S + opens_in_s - OPENS_WITHIN_S - 1.0).is_open
     assert ledger.standing(NET, NOW_S + opens_in_s + 1.0).is_open
+    assert BetLedger().standing(NET, NOW_S).opens_in_s == 0.0
 
 
 def test_people_are_told_why_it_is_closed_and_what_opens_it() -> None:
@@ -87,9 +97,9 @@ def test_people_are_told_why_it_is_closed_and_what_opens_it() -> None:
     assert not check.passed and check.gate == "ledger"
     assert plain(check.text) == (
         "The ledger refused: of prewarms worth 18 % to 25 % of a cold start, 0.0 cold starts came back of 40.0 staked "
-        "lately; with 20 granted ones that is 27 %, 40 % is asked."
+        "lately; with 20 more that bring 27 % as those worth as much or more did, that is 8.9 %; 40 % is asked."
     )
-    assert plain(check.would_change) == "Tasks that use the ones still warm, or another 24 h in which the loss fades."
+    assert plain(check.would_change) == "Tasks that use the ones still warm, or another 2 d in which the loss fades."
     passed = BetLedger().check(NET, NOW_S)
     assert passed.passed and passed.would_change == ""
 

@@ -192,7 +192,7 @@ def test_a_value_too_small_says_both_numbers_and_shows_its_sum() -> None:
     )
     assert refused.would_change == "More demand for src, or value_threshold at most 0.02."
     assert refused.values[0].text.replace("\u00a0", " ") == (
-        "src@g1: 0.03 × 58 s saved − 0 s for the state displaced − 0 s for the risk of a preemption"
+        "src@g1: 0.03 × 58 s saved − 0 s for what the bot holds − 0 s for the risk of a preemption"
         " − 0 s run cost = 1.5 s"
     )
 

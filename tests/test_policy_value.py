@@ -175,7 +175,7 @@ def test_what_a_prewarm_displaces_is_in_its_sum() -> None:
     assert given_work is not None and given_work.value is not None
     assert given_work.text.replace("\u00a0", " ") == "Warming b1 for hot@g1 is worth 54 s, 90 % of a cold start."
     assert given_work.value.text.replace("\u00a0", " ") == (
-        "hot@g1: 0.98 × 58 s saved − 2.9 s for the state displaced − 0.1 s for the risk of a preemption"
+        "hot@g1: 0.98 × 58 s saved − 2.9 s for what the bot holds − 0.1 s for the risk of a preemption"
         " − 0 s run cost = 54 s"
     )
 

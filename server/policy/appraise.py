@@ -90,7 +90,7 @@ class Appraiser:
     def _told(self, spec: Spec, gross: _Gross, displaced_s: float) -> Value:
         text = (
             f"{named(spec.family, spec.generation)}: {gross.probability:.2f} × {seconds(gross.saved_s)} saved − "
-            f"{seconds(displaced_s)} for the state displaced − {seconds(gross.risk_s)} for the risk of a preemption"
+            f"{seconds(displaced_s)} for what the bot holds − {seconds(gross.risk_s)} for the risk of a preemption"
             f" − {seconds(spec.run_cost_s)} run cost = {seconds(gross.in_all_s - displaced_s)}"
         )
         return Value(

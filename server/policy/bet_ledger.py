@@ -4,10 +4,11 @@ A value is only as good as the forecast behind it. So bets are booked by the val
 half an octave wide: B, the bets made, and S, what they saved less what they cost by what they displaced, each in cold
 starts of the state that was bet on: a family with dear cold starts counts no more than others. A bucket is open while
 
-    (S + 16) / (B + 20) ≥ 0.4,
+    (S + 20 ρ) / (B + 20) ≥ 0.4,   ρ = (S≥ + 16) / (B≥ + 20) ≥ 0
 
-a prior of 20 bets of which 0.8 came back each. Sums fade with a half-life of a day, so a closed bucket opens again.
-The constants are those of the agreed policy: 0.4 and not 0.2, since S came out twice too high against replays.
+with S≥ and B≥ of all bets worth at least as much. So a new pool is granted 20 bets of which 0.8 came back each, and no
+bucket is granted more than the bets above it have earned: a value that overestimates does so for all of them. Sums fade
+with a half-life of a day, so a closed bucket opens again. Constants: the agreed policy's; ρ: decision 23.
 
 Sums of several processes are merged by `merge()`; in any order, and with late bookings, the result is the same.
 """
@@ -30,6 +31,7 @@ LEAST_SHARE = 0.4
 LOWEST, HIGHEST = -14, 2
 """Buckets of the least and the largest values: below 1.1 % and from 200 % of a cold start."""
 NEGLIGIBLE = 1e-6
+OPENS_WITHIN_S = 60.0
 
 
 def bucket_of(net: float) -> int:
@@ -70,16 +72,43 @@ NOTHING = Sums()
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a bucket stands.
-
-    `returned` is what came back per cold start staked, with the prior; `opens_in_s` is how long it stays closed if
-    nothing is booked meanwhile, 0 while it is open.
-    """
+    """How a bucket stands: its own sums, and those of all bets worth at least as much."""
 
     sums: Sums
-    returned: float
-    is_open: bool
-    opens_in_s: float
+    upwards: Sums
+
+    @property
+    def granted(self) -> float:
+        """ρ: what a bet that nothing is known of is taken to bring back, by those worth as much or more."""
+        return max(0.0, _returned(self.upwards, PRIOR_SHARE))
+
+    @property
+    def returned(self) -> float:
+        """What came back per cold start staked, with what is granted."""
+        return _returned(self.sums, self.granted)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more such bets may be made."""
+        return self.returned >= LEAST_SHARE
+
+    @property
+    def opens_in_s(self) -> float:
+        """How long it stays closed if nothing is booked meanwhile, to a minute; 0 while it is open."""
+        known = max(self.upwards.staked, abs(self.upwards.won), 1.0)
+        least_s, most_s = 0.0, HALF_LIFE_S * math.log2(PRIOR_BETS * known + 1.0)
+        while not self.is_open and most_s - least_s > OPENS_WITHIN_S:
+            half_s = (least_s + most_s) / 2.0
+            left = 0.5 ** (half_s / HALF_LIFE_S)
+            if Standing(self.sums.scaled(left), self.upwards.scaled(left)).is_open:
+                most_s = half_s
+            else:
+                least_s = half_s
+        return 0.0 if self.is_open else most_s
+
+
+def _returned(sums: Sums, granted: float) -> float:
+    return (sums.won + PRIOR_BETS * granted) / (sums.staked + PRIOR_BETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +132,7 @@ class BetLedger:
         return self._booked(net, Sums(1.0, 0.0), now_s)
 
     def won(self, net: float, saved: float, now_s: float) -> BetLedger:
-        """It was used while no other copy was idle, which saved so much of a cold start."""
+        """It was used while no other copy was idle, which saved so many cold starts."""
         return self._booked(net, Sums(0.0, saved), now_s)
 
     def lost(self, net: float, lost: float, now_s: float) -> BetLedger:
@@ -140,13 +169,10 @@ class BetLedger:
 
     def standing_of(self, bucket: int, now_s: float) -> Standing:
         """How that bucket stands."""
-        sums = self.at(now_s).buckets.get(bucket, NOTHING)
-        returned = (sums.won + PRIOR_BETS * PRIOR_SHARE) / (sums.staked + PRIOR_BETS)
-        if returned >= LEAST_SHARE:
-            return Standing(sums, returned, True, 0.0)
-        # Faded by f it is open from f · (0.4 B − S) ≤ 20 (0.8 − 0.4) on.
-        excess = (LEAST_SHARE * sums.staked - sums.won) / (PRIOR_BETS * (PRIOR_SHARE - LEAST_SHARE))
-        return Standing(sums, returned, False, HALF_LIFE_S * max(0.0, math.log2(excess)))
+        buckets, upwards = self.at(now_s).buckets, NOTHING
+        for number, sums in sorted(buckets.items()):
+            upwards = upwards.plus(sums) if number >= bucket else upwards
+        return Standing(buckets.get(bucket, NOTHING), upwards)
 
     def least_open(self, net: float, now_s: float) -> float:
         """The least value from this one on whose bucket is open; endless when all those are closed."""
@@ -164,8 +190,9 @@ class BetLedger:
         if found.is_open:
             text = f"Prewarms worth {worth}: {came}."
             return GateCheck(Gate.LEDGER, True, text, found.returned, LEAST_SHARE)
-        text = f"The ledger refused: of prewarms worth {worth}, {came}; with {PRIOR_BETS:g} granted ones that is "
-        text += f"{share(found.returned)}, {share(LEAST_SHARE)} is asked."
+        text = f"The ledger refused: of prewarms worth {worth}, {came}; with {PRIOR_BETS:g} more that bring "
+        text += f"{share(found.granted)} as those worth as much or more did, that is {share(found.returned)}; "
+        text += f"{share(LEAST_SHARE)} is asked."
         change = f"Tasks that use the ones still warm, or another {duration(found.opens_in_s)} in which the loss fades."
         return GateCheck(Gate.LEDGER, False, text, found.returned, LEAST_SHARE, change)
 

@@ -3,8 +3,8 @@
 It looks at bots before and after each change, so it needs no word from those that act: a replay and every process of a
 server keep the same book of the same fleet. A bet is won when a task uses its state while no copy is idle that was not
 bet on, for then the task would have missed it; while there is one, that copy stands for the bet from then on. It has
-lost when a task misses the state that it displaced while its own sits there unused.
-Both count for what a miss really costs where busy copies may free themselves in time.
+lost when a task misses the state that it displaced while its own sits there unused. Either counts for a cold start of
+the state that was missed: what busy copies would have saved of it is in the values, and takes off too much (decision 23).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from server.policy.fleet import Fleet, held_states
 from server.policy.model import Bot, Phase, Purpose
 from server.policy.outlook import Outlook
 from server.policy.queues import State
-from server.policy.value import miss_s
 
 _WAITS = frozenset({Phase.WARMING, Phase.WARM, Phase.STALE})
 
@@ -75,8 +74,7 @@ class BetWatch:
                 if heir is not None:
                     self._open[heir] = bet
                 else:
-                    saved_s = self._miss_s(bet.state, fleet, outlook)
-                    self.ledger = self.ledger.won(bet.net, _in_cold_starts(saved_s, bet, outlook), fleet.now_s)
+                    self.ledger = self.ledger.won(bet.net, _in_cold_starts(bet.state, bet, outlook), fleet.now_s)
             del self._open[key]
 
     def _copy_without_bet(self, state: State, fleet: Fleet) -> tuple[str, str] | None:
@@ -89,19 +87,13 @@ class BetWatch:
             held = self._known[bot_id].slots.get(slot)
             if bet.displaced == state and held is not None and held.phase is Phase.WARM:
                 bet.displaced = None
-                lost = _in_cold_starts(self._miss_s(state, fleet, outlook), bet, outlook)
-                self.ledger = self.ledger.lost(bet.net, lost, fleet.now_s)
+                self.ledger = self.ledger.lost(bet.net, _in_cold_starts(state, bet, outlook), fleet.now_s)
                 return
 
-    def _miss_s(self, state: State, fleet: Fleet, outlook: Outlook) -> float:
-        costs = outlook.costs(state[0])
-        copies = fleet.busy_with(state) + len(fleet.warming.get(state, ()))
-        return max(0.0, miss_s(costs.cold_s, copies, costs.duration_s) - costs.warm_s)
 
-
-def _in_cold_starts(value_s: float, bet: _Bet, outlook: Outlook) -> float:
-    """Seconds as the ledger counts them: in cold starts of the state that was bet on."""
-    return value_s / max(1.0, outlook.cold_s(bet.state[0]))
+def _in_cold_starts(missed: State, bet: _Bet, outlook: Outlook) -> float:
+    """What a cold start of that state costs more than a warm one, in cold starts of the state that was bet on."""
+    return outlook.saved_s(missed[0]) / max(1.0, outlook.cold_s(bet.state[0]))
 
 
 def _missed(before: Bot, bot: Bot) -> list[State]:

@@ -295,6 +295,10 @@ class Outlook:
             known.values[copy, busy] = found
         return found
 
+    def horizon_s(self, state: State) -> float:
+        """T: over how long a copy of the state is judged."""
+        return self._rates_of(state).horizon_s
+
     def miss_s(self, state: State, copy: int) -> float:
         """m: what a task pays that misses the copy-th copy, where a busy one may free itself for it in time."""
         costs, known = self.costs(state[0]), self._rates_of(state)

@@ -115,8 +115,20 @@ class Stock:
         return self.worth_s(state, stale=self._fleet.is_stale(held))
 
     def displaced_by(self, bot: Bot, spec: Spec) -> float:
-        """What is lost when the bot is warmed for the spec."""
-        return self.displaced_s(bot, spec.slot, spec.family)
+        """What is lost when the bot is warmed for the spec: what it gives up, and that nobody has the rest meanwhile."""
+        return self.displaced_s(bot, spec.slot, spec.family) + self._kept_busy_s(bot, spec)
+
+    def _kept_busy_s(self, bot: Bot, spec: Spec) -> float:
+        """What is lost since the bot's other states can serve nobody during the run: worth · run / T of each."""
+        if len(bot.slots) < 2:
+            return 0.0
+        given_up, lost_s = self.given_up(bot, spec.slot), 0.0
+        for name, held in bot.slots.items():
+            if held.phase in HOLDING and name != given_up:
+                state = held.family, held.generation
+                share = min(1.0, spec.run_s / self._outlook.horizon_s(state))
+                lost_s += share * self.worth_s(state, stale=self._fleet.is_stale(held))
+        return lost_s
 
     def bot_worth_s(self, bot: Bot) -> float:
         """What all warm states of an idle bot are worth."""
