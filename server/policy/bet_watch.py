@@ -4,7 +4,8 @@ It looks at bots before and after each change, so it needs no word from those th
 server keep the same book of the same fleet. A bet is won when a task uses its state while no copy is idle that was not
 bet on, for then the task would have missed it; while there is one, that copy stands for the bet from then on. It has
 lost when a task misses the state that it displaced while its own sits there unused. Either counts for a cold start of
-the state that was missed: what busy copies would have saved of it is in the values, and takes off too much (decision 23).
+the state that was missed. What busy copies would have saved of it is in the values; to take it off here, too, closes
+bets that pay (decision 23).
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Stock:
         return self.worth_s(state, stale=self._fleet.is_stale(held))
 
     def displaced_by(self, bot: Bot, spec: Spec) -> float:
-        """What is lost when the bot is warmed for the spec: what it gives up, and that nobody has the rest meanwhile."""
+        """What is lost when the bot is warmed for the spec: what it gives up, and the use of the rest meanwhile."""
         return self.displaced_s(bot, spec.slot, spec.family) + self._kept_busy_s(bot, spec)
 
     def _kept_busy_s(self, bot: Bot, spec: Spec) -> float:
