@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from server.policy.model import Phase, Slot, Thresholds, Victim, Wish
+from server.policy.model import Bot, Phase, Slot, Thresholds, Victim, Wish
 from server.policy.plan import claimable, plan
 from tests.policy_world import NOW_S, bot, demand, gate, held, spec, task, view, warm
 
@@ -39,6 +40,31 @@ def test_a_duplicate_is_given_up_before_the_only_copy() -> None:
     asked = {"src": demand(3), "lib": demand(3)}
     bots = [bot("b1", warm("src", used_s=10)), bot("b2", warm("lib")), bot("b3", warm("src", used_s=900))]
     assert takes(bots, [task("t1", "new")], demand=asked) == {"b3": "t1"}
+
+
+def roomy(name: str, *families: str, used_s: float = 300.0, **fields: Any) -> Bot:
+    """A bot with room for two states side by side, the first used longest ago."""
+    slots = [warm(one, slot=one, used_s=used_s - number) for number, one in enumerate(families)]
+    return bot(name, *slots, most_states=2, **fields)
+
+
+NEW = [spec("src", slot="src"), spec("lib", slot="lib"), spec("new", slot="new")]
+
+
+def test_a_free_place_is_taken_before_a_state_that_is_worth_nothing() -> None:
+    bots = [roomy("b1", "lib", "src"), roomy("b2", "src")]
+    assert takes(bots, [task("t1", "new")], specs=NEW, demand={"src": demand(30)}) == {"b2": "t1"}
+
+
+def test_where_states_share_a_bots_room_only_what_is_pushed_out_counts() -> None:
+    """What the bot holds besides does not: else all that is rare ends up on the same bots."""
+    bots = [roomy("b1", "lib", "src", used_s=900), roomy("b2", "old", "lib")]
+    assert takes(bots, [task("t1", "new")], specs=NEW, demand={"src": demand(30)}) == {"b1": "t1"}
+
+
+def test_of_free_places_the_one_of_the_bot_that_is_idle_longest_is_filled() -> None:
+    bots = [roomy("b1", "lib", idle_s=60), roomy("b2", "src", idle_s=900)]
+    assert takes(bots, [task("t1", "new")], specs=NEW, demand={"src": demand(30)}) == {"b2": "t1"}
 
 
 def test_a_dirty_bot_is_the_last_choice() -> None:

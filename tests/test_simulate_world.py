@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from server.policy.fleet import Fleet
 from server.policy.model import Thresholds
 from server.policy.simulate.affinity import Affinity, NoAffinity
 from server.policy.simulate.ceiling import Ceiling
 from server.policy.simulate.late import LateBinding
+from server.policy.simulate.mirror import Mirror
 from server.policy.simulate.options import Options
 from server.policy.simulate.pilotlight import Pilotlight
 from server.policy.simulate.replay import POLICIES, make_policy, replay
@@ -52,6 +54,30 @@ def test_affinity_finds_the_warm_bot_where_no_affinity_takes_the_one_idle_longes
     two = replace(ONE_BOT, bots=2)
     assert run(tasks, two, Affinity()).started[-1].warm
     assert not run(tasks, two, NoAffinity()).started[-1].warm
+
+
+@pytest.mark.parametrize("policy", [NoAffinity(), Affinity(), LateBinding(ONE_BOT), Pilotlight(ONE_BOT, Thresholds())])
+def test_whoever_dispatches_the_more_urgent_task_goes_first(policy):
+    first, urgent = replace(arrivals((10, 50, "b"))[0], priority=1), replace(arrivals((20, 50, "a"))[0], priority=0)
+    tasks = [arrivals((0, 100, "b"))[0], first, urgent]
+    assert [start.task.key for start in run(tasks, ONE_BOT, policy).started] == ["b", "a", "b"]
+
+
+def test_the_server_sees_generations_side_by_side_where_there_is_room():
+    two = replace(ONE_BOT, slots=2)
+    world = World([], two, Affinity(), random.Random(1))
+    world.bots[0].states.update({"fw:1": 10.0, "fw:2": 20.0})
+    seen = Mirror(two).bot(world, world.bots[0])
+    assert {slot.generation for slot in seen.slots.values()} == {"1", "2"}
+
+
+def test_replayed_states_do_not_age():
+    two = replace(ONE_BOT, bots=2)
+    policy = Pilotlight(two, Thresholds(mode="live"))
+    world = World(arrivals((0, 10, "a"), (3 * 86_400, 10, "b")), two, policy, random.Random(1))
+    world.run()
+    fleet = Fleet(policy.view(world))
+    assert len(fleet.fresh["a", "current"]) == 1
 
 
 class _WarmsOnce(Affinity):

@@ -120,7 +120,7 @@ class Stock:
 
     def _kept_busy_s(self, bot: Bot, spec: Spec) -> float:
         """What is lost since the bot's other states can serve nobody during the run: worth · run / T of each."""
-        if len(bot.slots) < 2:
+        if len(bot.slots) == 1 and spec.slot in bot.slots:
             return 0.0
         given_up, lost_s = self.given_up(bot, spec.slot), 0.0
         for name, held in bot.slots.items():
