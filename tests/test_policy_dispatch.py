@@ -56,6 +56,12 @@ def test_a_free_place_is_taken_before_a_state_that_is_worth_nothing() -> None:
     assert takes(bots, [task("t1", "new")], specs=NEW, demand={"src": demand(30)}) == {"b2": "t1"}
 
 
+def test_a_free_slot_is_not_worth_a_bots_precious_other_state() -> None:
+    """Slots that are each for one thing: while the bot runs the task nobody has its other state."""
+    bots = [bot("b1", warm("src", slot="src")), bot("b2", warm("old", slot="new"))]
+    assert takes(bots, [task("t1", "new")], specs=NEW, demand={"src": demand(30)}) == {"b2": "t1"}
+
+
 def test_where_states_share_a_bots_room_only_what_is_pushed_out_counts() -> None:
     """What the bot holds besides does not: else all that is rare ends up on the same bots."""
     bots = [roomy("b1", "lib", "src", used_s=900), roomy("b2", "old", "lib")]

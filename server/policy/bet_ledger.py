@@ -95,7 +95,7 @@ class Standing:
     @property
     def opens_in_s(self) -> float:
         """How long it stays closed if nothing is booked meanwhile, to a minute; 0 while it is open."""
-        known = max(self.upwards.staked, abs(self.upwards.won), 1.0)
+        known = max(self.upwards.staked, abs(self.upwards.won), abs(self.sums.won), 1.0)
         least_s, most_s = 0.0, HALF_LIFE_S * math.log2(PRIOR_BETS * known + 1.0)
         while not self.is_open and most_s - least_s > OPENS_WITHIN_S:
             half_s = (least_s + most_s) / 2.0

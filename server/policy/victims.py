@@ -18,10 +18,11 @@ QUARTER_S = 4.0
 """Losses that differ by less than this part of a second are alike: then the bot that hears of it first is taken."""
 
 Loss = tuple[bool, bool, bool, int, int]
-"""Dirty, asked for by pending tasks, displaces something, in quarters of a second that and all that counts of it."""
+"""Dirty, asked for by pending tasks, its room is full, then in quarters of a second what is displaced and all of it."""
 _Order = tuple[int, float, float, str]
-_Look = tuple[int, bool, str, tuple[tuple[str, str, str, bool], ...]]
-"""What makes bots alike: group, dirty, the slot given up for something new, what counts of the slots, fresh or not."""
+_Look = tuple[int, bool, bool, str, tuple[tuple[str, str, str, bool], ...]]
+"""What makes bots alike: group, dirty, a room that is shared and full, the slot given up for something new, and what
+counts of the slots, fresh or not."""
 _Entry = tuple[Loss, _Order, _Look]
 
 
@@ -50,7 +51,7 @@ class Looks:
                 if held.phase in HOLDING and (name == given_up or not shares_room)
             ]
         )
-        look = group, is_dirty(bot), given_up, counting
+        look = group, is_dirty(bot), shares_room and bool(given_up), given_up, counting
         self._known[bot.id, slot] = bot, group, look
         return look
 
@@ -164,7 +165,7 @@ class Victims:
         return found
 
     def _loss(self, look: _Look) -> Loss:
-        _, dirty, given_up, counting = look
+        _, dirty, is_full, given_up, counting = look
         wanted, displaced_s, all_s = False, 0.0, 0.0
         for name, family, generation, stale in counting:
             state = family, generation
@@ -172,12 +173,12 @@ class Victims:
             all_s += worth_s
             displaced_s += worth_s if name == given_up else 0.0
             wanted = wanted or self._stock.is_asked_for(state)
-        return dirty, wanted, bool(given_up), int(displaced_s * QUARTER_S), int(all_s * QUARTER_S)
+        return dirty, wanted, is_full, int(displaced_s * QUARTER_S), int(all_s * QUARTER_S)
 
     def _order(self, bot: Bot, look: _Look) -> _Order:
         """Who hears first, then whose state was used longest ago; where none counts, who is idle longest."""
         rank, poll_s, name = self._fleet.poll_order(bot)
-        given_up, counting = look[2], look[3]
+        given_up, counting = look[3], look[4]
         if given_up:
             return rank, poll_s, touched_s(bot.slots[given_up]), name
         used_s = [touched_s(bot.slots[one[0]]) for one in counting]
