@@ -138,9 +138,8 @@ def _realistic(results: Results) -> Iterator[str]:
 
 def _losses(results: Results) -> Iterator[str]:
     for cell in results.cells((IDEAL, OWN)):
-        own = results.of(cell, IDEAL, OWN)
         for name in (OFF, BASE):
-            base = results.of(cell, IDEAL, name)
+            own, base = results.both(cell, OWN, name)
             if not math.isnan(base) and own > base * (1.0 + LOSES):
                 states = f", {cell.slots} states" if cell.slots > 1 else ""
                 where = f"{cell.trace} {cell.cold_s:g} at {cell.utilization:.0%}{states}"

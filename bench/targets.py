@@ -1,7 +1,7 @@
 """The targets of the policy, computed from the figures of replays. Pure: values in, verdicts out.
 
 A gain is a share of affinity's mean overhead. Figures are medians over replicas; shares and ratios are of the medians,
-as in the tables of the design.
+as in the tables of the design. What is compared with `off`, or with affinity's queue, is of the same replicas of both.
 """
 
 from __future__ import annotations
@@ -57,6 +57,12 @@ class Results:
         found = self.all(cell, variant, policy, figure)
         return median(found) if found else math.nan
 
+    def both(self, cell: Cell, own: str, base: str, figure: str = "mean_s") -> tuple[float, float]:
+        """A figure of two policies in the ideal world: medians over the replicas, so the paths, that both have."""
+        found = [self.all(cell, IDEAL, name, figure) for name in (own, base)]
+        count = min(map(len, found))
+        return (median(found[0][:count]), median(found[1][:count])) if count else (math.nan, math.nan)
+
 
 # ---- ratios
 
@@ -100,8 +106,8 @@ def shares(results: Results, cells: Iterable[Cell], policy: str = OWN) -> list[f
 
 def cell_thrift(results: Results, cell: Cell) -> float | None:
     """Background seconds per second of waiting saved against `off`; None where nothing was saved."""
-    saved_s = results.of(cell, IDEAL, OFF, "total_s") - results.of(cell, IDEAL, OWN, "total_s")
-    return thrift(results.of(cell, IDEAL, OWN, "background_s"), saved_s)
+    own_s, off_s = results.both(cell, OWN, OFF, "total_s")
+    return thrift(results.of(cell, IDEAL, OWN, "background_s"), off_s - own_s)
 
 
 def used_share(results: Results, cell: Cell) -> float | None:
@@ -139,7 +145,7 @@ def verdicts(results: Results) -> list[Verdict]:
 def _harm(results: Results) -> list[Verdict]:
     def queues(own: str, base: str, slack_s: float) -> dict[Cell, float]:
         return {
-            cell: ratio(*(results.of(cell, IDEAL, name, "queue_p99_s") for name in (own, base)), slack_s)
+            cell: ratio(*results.both(cell, own, base, "queue_p99_s"), slack_s)
             for cell in results.cells((IDEAL, own), (IDEAL, base))
         }
 
@@ -157,7 +163,7 @@ def _harm(results: Results) -> list[Verdict]:
 
 def _regression(results: Results) -> Verdict:
     both = results.cells((IDEAL, OWN), (IDEAL, OFF))
-    lost = {cell: results.of(cell, IDEAL, OWN) / results.of(cell, IDEAL, OFF) - 1.0 for cell in both}
+    lost = {cell: own / off - 1.0 for cell in both for own, off in [results.both(cell, OWN, OFF)]}
     return _at_most("T2", "no mean > 2 % above off", _highest(lost), 0.02, _percent)
 
 

@@ -77,6 +77,14 @@ def test_figures_are_medians_over_replicas():
     assert math.isnan(found.of(WIDE, IDEAL, "pilotlight"))
 
 
+def test_what_is_compared_with_off_is_of_the_paths_that_both_were_replayed_on():
+    """Else one replica of ours meets the median of five."""
+    found = results(ideal_off=[row(90.0), row(60.0), row(60.0)], ideal_pilotlight=[row(89.0)])
+    assert found.both(A, "pilotlight", "off") == (89.0, 90.0)
+    assert verdict(found, "T2").met
+    assert all(map(math.isnan, found.both(A, "none", "off")))
+
+
 def test_targets_of_gain_are_medians_means_and_shares_of_the_ceilings():
     found = results()
     assert verdict(found, "T3", "median gain").measured == "40.0 %"
