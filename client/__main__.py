@@ -1,10 +1,17 @@
 """`python -m client`: what the script `pilot` hands over to."""
 
+import signal
 import sys
 
-try:
-    from client.cli import cli
+# While all that is loaded Ctrl-C just ends us: an exception is lost when it comes in a callback of the interpreter.
+heard = signal.getsignal(signal.SIGINT)
+if heard is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+from client.cli import cli  # noqa: E402
+
+signal.signal(signal.SIGINT, heard)
+try:
     cli(prog_name="pilot")
-except KeyboardInterrupt:  # while all that is loaded; from then on each command has its own way
+except KeyboardInterrupt:  # before a command has begun; from then on each has its own way
     sys.exit(130)

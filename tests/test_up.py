@@ -179,7 +179,10 @@ def test_ctrl_c_at_the_very_beginning_leaves_no_traceback(tmp_path: Path) -> Non
         ) as process:
             time.sleep(delay_s)
             process.send_signal(signal.SIGINT)
-            said, _ = process.communicate(timeout=UP_WITHIN_S)
+            try:
+                said, _ = process.communicate(timeout=UP_WITHIN_S)
+            finally:
+                process.terminate()
         assert "client" not in said or "Traceback" not in said, said
 
 
