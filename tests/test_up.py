@@ -175,7 +175,12 @@ def test_ctrl_c_at_the_very_beginning_leaves_no_traceback(tmp_path: Path) -> Non
     for delay_s in (0.05, 0.1, 0.15, 0.2, 0.3):
         command = up_command(tmp_path / "d", free_port(), "--bots", "0", "--no-samples")
         with subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # Tests in the background ignore it.
         ) as process:
             time.sleep(delay_s)
             process.send_signal(signal.SIGINT)
