@@ -52,11 +52,7 @@ class LateBinding(Baseline):
 
     def _match_warm(self, world: World, priority: int) -> None:
         """While a pending task's key has an idle warm bot, the oldest such task of this priority starts there."""
-        ready = {
-            key
-            for key, tasks in world.waiting.items()
-            if tasks and world.copies.get(key) and next(iter(tasks.values())).turn[0] == priority
-        }
+        ready = {key for key in world.waiting if _is_ready(world, key, priority)}
         while ready and world.asking:
             task = min((next(iter(world.waiting[key].values())) for key in ready), key=lambda task: task.turn)
             bot = warm_bot(world, task.key)
@@ -65,8 +61,7 @@ class LateBinding(Baseline):
                 continue
             self._start_in_turn(world, task, bot)
             for key in list(ready):
-                tasks = world.waiting[key]
-                if not tasks or not world.copies[key] or next(iter(tasks.values())).turn[0] != priority:
+                if not _is_ready(world, key, priority):
                     ready.discard(key)
 
     def _start_in_turn(self, world: World, task: Task, bot: Bot) -> None:
@@ -183,3 +178,9 @@ class LateBinding(Baseline):
         if best is None or best_order[0] > 1.0:
             return (None, 0.0) if best is None else (best, 1.0)
         return best, best_order[0]
+
+
+def _is_ready(world: World, key: str, priority: int) -> bool:
+    """Whether the first task that waits for the key has this priority, and an idle bot is warm for it."""
+    tasks = world.waiting[key]
+    return bool(tasks) and bool(world.copies.get(key)) and next(iter(tasks.values())).turn[0] == priority

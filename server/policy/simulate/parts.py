@@ -27,6 +27,16 @@ class Task:
         self.covered_s: float | None = None
 
 
+def put_in_turn(queue: dict[int, Task], task: Task) -> None:
+    """Most come last; one that is more urgent, or older since its bot died, goes before others."""
+    is_last = not queue or queue[next(reversed(queue))].turn < task.turn
+    queue[task.number] = task
+    if not is_last:
+        in_turn = sorted(queue.values(), key=lambda one: one.turn)
+        queue.clear()
+        queue.update((one.number, one) for one in in_turn)
+
+
 class Run:
     """What occupies a bot: a real task, or background work when `task` is None: a warm-up, or a clean-up (of no key).
 

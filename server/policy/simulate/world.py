@@ -12,7 +12,19 @@ from collections.abc import Sequence
 
 from server.policy.simulate.announced import Announcement, Queue
 from server.policy.simulate.options import Options
-from server.policy.simulate.parts import ANNOUNCED, CLEAN, FORECAST, ON_DEMAND, Books, Bot, Policy, Run, Started, Task
+from server.policy.simulate.parts import (
+    ANNOUNCED,
+    CLEAN,
+    FORECAST,
+    ON_DEMAND,
+    Books,
+    Bot,
+    Policy,
+    Run,
+    Started,
+    Task,
+    put_in_turn,
+)
 from server.policy.simulate.trace import Arrival, Dice
 from server.policy.simulate.watch import Watcher
 
@@ -196,8 +208,8 @@ class World:
         self.policy.submitted(self, task)
 
     def _queue(self, task: Task) -> None:
-        _put_in_turn(self.pending, task)
-        _put_in_turn(self.waiting[task.key], task)
+        put_in_turn(self.pending, task)
+        put_in_turn(self.waiting[task.key], task)
 
     def _end(self, bot: Bot, serial: int) -> bool:
         run = bot.run
@@ -392,13 +404,3 @@ class World:
         while end < len(self.arrivals) and self.arrivals[end].submit_s <= until_s:
             end += 1
         return self.arrivals[self._next : end]
-
-
-def _put_in_turn(queue: dict[int, Task], task: Task) -> None:
-    """Most come last; one that is more urgent, or older since its bot died, goes before others."""
-    is_last = not queue or queue[next(reversed(queue))].turn < task.turn
-    queue[task.number] = task
-    if not is_last:
-        in_turn = sorted(queue.values(), key=lambda one: one.turn)
-        queue.clear()
-        queue.update((one.number, one) for one in in_turn)
