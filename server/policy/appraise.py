@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -41,29 +42,36 @@ class Appraiser:
         self._fleet, self._outlook, self._stock = fleet, outlook, stock
         self._version, self._at_s = -1, 0.0
         self._known: dict[str, _Gross] = {}
-        self._looks, self._turns = 0, -1
-        self._promise: dict[str, float] = {}
-        """By family the most that one more copy can be worth, where that was enough at the last look."""
+        self._turns, self._read = -1, 0
+        self._promise: dict[str, tuple[float, int]] = {}
+        """By family the most that one more copy can be worth, where that was enough, and at which look."""
 
     def promising(self, least: float) -> list[Spec]:
         """The specs of which one more copy is worth so much, but for the risk and for what it would displace.
 
-        Worked out anew where something changed; what was worth too little for any bet is not, while demand only fades.
+        Worked out anew where something changed, and where it was enough while demand only faded since.
         """
         fleet, outlook = self._fleet, self._outlook
-        again = fleet.changed
+        again: Iterable[str] = fleet.changed.since(self._read)
         if self._turns != outlook.turns:
-            again = set(fleet.specs)
-        elif self._looks != outlook.looks:
-            again = again | self._promise.keys()
+            again = list(fleet.specs)
         for family in again:
             self._promise.pop(family, None)
-            most = self._most(fleet.specs[family]) if family in fleet.specs else -1.0
-            if most >= fleet.view.thresholds.value_threshold:
-                self._promise[family] = most
-        self._stock.catch_up()
-        fleet.changed, self._turns, self._looks = set(), outlook.turns, outlook.looks
-        return [fleet.specs[family] for family, most in self._promise.items() if most >= least]
+            self._look_at(family)
+        self._read, self._turns = fleet.changed.end, outlook.turns
+        faded = [family for family, (most, looks) in self._promise.items() if most >= least and looks != outlook.looks]
+        for family in faded:
+            self._look_at(family)
+        return [fleet.specs[family] for family, (most, _) in self._promise.items() if most >= least]
+
+    def _look_at(self, family: str) -> None:
+        """Notes what one more copy is worth at most, where that is enough for any bet."""
+        spec = self._fleet.specs.get(family)
+        most = self._most(spec) if spec is not None else -1.0
+        if most >= self._fleet.view.thresholds.value_threshold:
+            self._promise[family] = most, self._outlook.looks
+        else:
+            self._promise.pop(family, None)
 
     def _most(self, spec: Spec) -> float:
         """The net value with neither risk nor anything displaced."""

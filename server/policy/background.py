@@ -19,7 +19,6 @@ from server.policy.minds import Minds
 from server.policy.model import Announcement, Bot, Gate, GateCheck, HandOut, Purpose, Spec, Value
 from server.policy.outlook import ANNOUNCED_AHEAD_S, SHORT_BY, Ranks
 from server.policy.queues import State
-from server.policy.victims import Victims
 from server.policy.words import named, seconds, share
 
 _SETTLED = 1e-9
@@ -29,11 +28,10 @@ class Background:
     """One round of hand-outs: `decide()` fills `hand_outs`, by bot, and moves the fleet."""
 
     def __init__(self, minds: Minds, assigned: Dispatch, superseded: dict[State, str]) -> None:
-        self._fleet, self._outlook, self._stock, self._looks = minds.fleet, minds.outlook, minds.stock, minds.looks
+        self._fleet, self._outlook, self._stock, self._victims = minds.fleet, minds.outlook, minds.stock, minds.victims
         self._view, self._superseded, self.appraiser = minds.fleet.view, superseded, minds.appraiser
         self.levels = Levels(minds.fleet, assigned)
         self.hand_outs: dict[str, HandOut] = {}
-        self._victims: Victims | None = None
 
     def may_bet(self, spec: Spec) -> bool:
         """Whether the spec makes a state that is warmed at all."""
@@ -62,10 +60,15 @@ class Background:
         rested = self._fleet.now_s - bot.idle_since_s >= self._view.thresholds.min_idle_s
         return rested and not gates.is_blocked(bot) and not self.levels.pending_for(bot)
 
+    def _is_ready_for(self, bot: Bot, spec: Spec) -> bool:
+        """Whether it may be bet on the spec, which may have failed there."""
+        waits = bool(bot.failed_s) and gates.is_backing_off(bot, spec, self._view.thresholds, self._fleet.now_s)
+        return not waits and self._is_ready(bot)
+
     # ---- clean-ups
 
     def _clean(self) -> None:
-        if not any(spec.purpose is Purpose.CLEAN for spec in self._fleet.specs.values()):
+        if not self._fleet.cleaners:
             return
         for bot in list(self._fleet.idle.values()):
             spec = cleaning_spec(self._fleet, bot)
@@ -160,7 +163,7 @@ class Background:
         bot = self._best_bot(spec) if self.appraiser.net(spec) >= self._least_net else None
         if bot is not None:
             net = self.appraiser.net(spec, self._stock.displaced_by(bot, spec))
-            if net >= self._view.thresholds.value_threshold and self.ledger_check(net).passed:
+            if net >= self._view.thresholds.value_threshold and self._is_granted(net):
                 heapq.heappush(heap, (-net, spec.family, bot.id))
 
     @cached_property
@@ -168,6 +171,11 @@ class Background:
         """What a bet must be worth by the threshold and the ledger; what is worth less displaces nothing, either."""
         ledger, least = self._view.bets, self._view.thresholds.value_threshold
         return ledger.least_open(least, self._fleet.now_s) if ledger is not None else least
+
+    def _is_granted(self, net: float) -> bool:
+        """Whether gate 9 lets a bet of this value pass."""
+        ledger = self._view.bets
+        return ledger is None or ledger.standing(net, self._fleet.now_s).is_open
 
     def ledger_check(self, net: float) -> GateCheck:
         """Gate 9 for a bet of this value: those of about the same value have brought enough."""
@@ -178,10 +186,7 @@ class Background:
 
     def _best_bot(self, spec: Spec) -> Bot | None:
         """The ready bot that loses least; on a par one that has a former generation of the same family there."""
-        if self._victims is None:
-            ready = [bot for bot in self._fleet.idle.values() if self._is_ready(bot)]
-            self._victims = Victims(self._fleet, self._stock, self._looks, ready)
-        best = self._victims.cheapest(spec.dimensions, spec.slot, spec)
+        best = self._victims.cheapest(spec.dimensions, spec.slot, spec, lambda bot: self._is_ready_for(bot, spec))
         former = self._former_holder(spec)
         if former is None or best is None:
             return former or best
@@ -196,8 +201,7 @@ class Background:
             copies = [] if generation == spec.generation else list(fleet.fresh.get(state, ()))
             for name in [*copies, *fleet.stale.get(state, ())]:
                 bot = fleet.by_id[name]
-                waits = gates.is_backing_off(bot, spec, self._view.thresholds, fleet.now_s)
-                ready = self._is_ready(bot) and not waits and not fleet.has(bot, spec)
+                ready = self._is_ready_for(bot, spec) and not fleet.has(bot, spec)
                 if ready and fleet.fits.fits(spec.dimensions, name):
                     order = self._stock.displaced_by(bot, spec), fleet.poll_order(bot)
                     if best is None or order < best[0]:

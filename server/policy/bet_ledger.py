@@ -169,18 +169,20 @@ class BetLedger:
 
     def standing_of(self, bucket: int, now_s: float) -> Standing:
         """How that bucket stands."""
-        buckets, upwards = self.at(now_s).buckets, NOTHING
-        for number, sums in sorted(buckets.items()):
-            upwards = upwards.plus(sums) if number >= bucket else upwards
-        return Standing(buckets.get(bucket, NOTHING), upwards)
+        left = 0.5 ** (max(0.0, now_s - self.at_s) / HALF_LIFE_S)
+        staked, won = 0.0, 0.0
+        for number, sums in self.buckets.items():
+            if number >= bucket:
+                staked, won = staked + sums.staked, won + sums.won
+        return Standing(self.buckets.get(bucket, NOTHING).scaled(left), Sums(staked * left, won * left))
 
     def least_open(self, net: float, now_s: float) -> float:
         """The least value from this one on whose bucket is open; endless when all those are closed."""
-        now, bucket = self.at(now_s), bucket_of(net)
-        if now.standing_of(bucket, now_s).is_open:
+        bucket = bucket_of(net)
+        if self.standing_of(bucket, now_s).is_open:
             return net
         above = range(bucket + 1, HIGHEST + 1)
-        return next((worth_of(one)[0] for one in above if now.standing_of(one, now_s).is_open), math.inf)
+        return next((worth_of(one)[0] for one in above if self.standing_of(one, now_s).is_open), math.inf)
 
     def check(self, net: float, now_s: float) -> GateCheck:
         """The same as a gate's answer, for people."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from server.policy.fleet import Fleet
-from server.policy.model import Bot, Phase, Purpose, Spec
+from server.policy.model import Bot, Phase, Spec
 
 
 def is_dirty(bot: Bot) -> bool:
@@ -18,10 +18,7 @@ def cleaning_spec(fleet: Fleet, bot: Bot) -> Spec | None:
         return None
     fitting = [
         spec
-        for spec in fleet.specs.values()
-        if spec.purpose is Purpose.CLEAN
-        and spec.active
-        and (spec.slot in dirty or not spec.slot)
-        and fleet.fits.fits(spec.dimensions, bot.id)
+        for spec in fleet.cleaners
+        if (spec.slot in dirty or not spec.slot) and fleet.fits.fits(spec.dimensions, bot.id)
     ]
     return min(fitting, key=lambda spec: (spec.slot == "", spec.slot, spec.family), default=None)

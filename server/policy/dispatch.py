@@ -28,7 +28,6 @@ from server.policy.on_demand import OnDemand
 from server.policy.outlook import DEFAULT_COLD_S, Outlook
 from server.policy.queues import Kind, State, turn
 from server.policy.value import erlang_excess
-from server.policy.victims import Victims
 from server.policy.words import duration, named
 
 OUT_OF_TURN_S = 60.0
@@ -82,9 +81,8 @@ class Dispatcher:
     """One round of dispatch; it moves the fleet."""
 
     def __init__(self, minds: Minds) -> None:
-        self._fleet, self._outlook, self._stock, self._looks = minds.fleet, minds.outlook, minds.stock, minds.looks
+        self._fleet, self._outlook, self._stock, self._victims = minds.fleet, minds.outlook, minds.stock, minds.victims
         self._on_demand = OnDemand(minds.fleet, minds.outlook)
-        self._victims: Victims | None = None
         self._coming: dict[State, list[Bot]] = {}
         self.result = Dispatch()
 
@@ -295,8 +293,6 @@ class Dispatcher:
     def _victim(self, task: PendingTask, aim: Wish | None) -> Bot | None:
         if not self._fleet.idle:
             return None
-        if self._victims is None:
-            self._victims = Victims(self._fleet, self._stock, self._looks, self._fleet.idle.values())
         return self._victims.cheapest(task.dimensions, self._slot_of(aim))
 
     def _slot_of(self, aim: Wish | None) -> str:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from server.policy.dimensions import Fits, Requirement
+from server.policy.feed import Feed
 from server.policy.model import Bot, PendingTask, Phase, PoolView, Purpose, Slot, Spec, Wish
 from server.policy.queues import Queues, State
 
@@ -108,14 +109,16 @@ class Fleet:
         """Background runs that make a state and are not being stopped."""
         self.cleaning: dict[State, dict[str, Bot]] = defaultdict(dict)
         """Bots that are being cleaned, by the states that they keep."""
-        self.specs = newest_specs(view.specs)
+        self._take(newest_specs(view.specs))
         self.spec_of = {(spec.family, spec.generation): spec for spec in view.specs}
         """The newest revision of each state that a spec makes, former generations included."""
         self.queues = Queues()
         self.version = 0
         """Another one after every change."""
-        self.changed: set[str] = set()
-        """Families of which copies, runs, waiting tasks, the spec or the demand changed; who reads it empties it."""
+        self.changed: Feed[str] = Feed()
+        """Families of which copies, runs, waiting tasks, the spec or the demand changed."""
+        self.moved: Feed[str] = Feed()
+        """Bots that were put in anew or were given something."""
         self._begun: dict[str, State] = {}
         """Bots that a decision gave something, with the state that they use or make: until they are put in anew."""
         self._expiries: list[tuple[float, str, str]] = []
@@ -144,30 +147,36 @@ class Fleet:
     def put_spec(self, spec: Spec) -> None:
         """Another revision or generation of a spec, or a new one; the generation before it stays known."""
         self.version += 1
-        self.changed.add(spec.family)
+        self.changed.note(spec.family)
         known = self.specs.get(spec.family)
         kept = {spec.generation, known.generation if known is not None else ""}
         for state in [one for one in self.spec_of if one[0] == spec.family and one[1] not in kept]:
             del self.spec_of[state]
         self.spec_of[spec.family, spec.generation] = spec
-        self.specs = newest_specs([*self.specs.values(), spec])
+        self._take(newest_specs([*self.specs.values(), spec]))
         self._know(spec.dimensions)
         if known is None or known.fresh_for_s != spec.fresh_for_s:
             for bot in list(self.idle.values()):
                 if any(slot.family == spec.family for slot in bot.slots.values()):
                     self.put_bot(replace(bot))
 
+    def _take(self, specs: dict[str, Spec]) -> None:
+        self.specs = specs
+        self.cleaners = [spec for spec in specs.values() if spec.purpose is Purpose.CLEAN and spec.active]
+
     def put_task(self, task: PendingTask) -> None:
         """A task that waits."""
         self.version += 1
-        self.changed.update([wish.family for wish in task.wishes])
+        for wish in task.wishes:
+            self.changed.note(wish.family)
         self._know(task.dimensions)
         self.queues.put(task)
 
     def drop_task(self, task: PendingTask) -> None:
         """A task that waits no longer."""
         self.version += 1
-        self.changed.update([wish.family for wish in task.wishes])
+        for wish in task.wishes:
+            self.changed.note(wish.family)
         self.queues.drop(task.id)
 
     def _know(self, requirement: Requirement) -> None:
@@ -263,11 +272,13 @@ class Fleet:
 
     def _note(self, bot: Bot) -> None:
         """What the bot holds, runs or was given has changed, or is about to."""
-        self.changed.update([slot.family for slot in bot.slots.values()])
+        self.moved.note(bot.id)
+        for slot in bot.slots.values():
+            self.changed.note(slot.family)
         if bot.held is not None:
-            self.changed.add(bot.held.family)
+            self.changed.note(bot.held.family)
         elif bot.id in self._begun:
-            self.changed.add(self._begun[bot.id][0])
+            self.changed.note(self._begun[bot.id][0])
 
     def _leave_idle(self, bot: Bot) -> None:
         if self.idle.pop(bot.id, None) is None:

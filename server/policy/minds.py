@@ -8,7 +8,7 @@ from server.policy.appraise import Appraiser
 from server.policy.fleet import Fleet
 from server.policy.outlook import Outlook
 from server.policy.stock import Stock
-from server.policy.victims import Looks
+from server.policy.victims import Victims
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,11 @@ class Minds:
     outlook: Outlook
     stock: Stock
     appraiser: Appraiser
-    looks: Looks
+    victims: Victims
 
     @classmethod
     def about(cls, fleet: Fleet) -> Minds:
         """Nothing is known yet but the fleet."""
         outlook = Outlook(fleet)
         stock = Stock(fleet, outlook)
-        return cls(fleet, outlook, stock, Appraiser(fleet, outlook, stock), Looks(fleet, stock))
+        return cls(fleet, outlook, stock, Appraiser(fleet, outlook, stock), Victims(fleet, stock))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from server.policy.demand import with_guess
@@ -92,7 +92,7 @@ class Outlook:
         family = state[0]
         self._rates.pop(family, None)
         self._costs.pop(family, None)
-        self._fleet.changed.add(family)
+        self._fleet.changed.note(family)
 
     def turned(self) -> None:
         """The weights of the memories or the residence changed: nothing that was worked out holds."""
@@ -102,6 +102,7 @@ class Outlook:
 
     def look(self) -> None:
         """Demand fades with time: another look, unless the last one was a moment ago."""
+        self._by_family()
         if not 0.0 <= self._fleet.now_s - self._looked_s <= LOOK_AGE_S:
             self._look_anew()
 
@@ -318,9 +319,15 @@ class Outlook:
             if one.until_s >= self._fleet.now_s and (one.generation == generation or (not one.generation and current))
         ]
 
+    def announced_families(self) -> Iterable[str]:
+        """Families of which something is announced: what it tells changes as time passes."""
+        return self._by_family().keys()
+
     def _by_family(self) -> dict[str, list[Announcement]]:
         if self._announced_in is not self._view.announcements:
             self._announced_in = self._view.announcements
+            for family in self._announced:
+                self._fleet.changed.note(family)
             found: dict[str, list[Announcement]] = defaultdict(list)
             for one in self._announced_in:
                 found[one.family].append(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server.policy.feed import Feed
 from server.policy.fleet import HOLDING, Fleet
 from server.policy.model import Bot, Slot, Spec
 from server.policy.outlook import Outlook
@@ -21,9 +22,13 @@ class Stock:
 
     def __init__(self, fleet: Fleet, outlook: Outlook) -> None:
         self._fleet, self._outlook = fleet, outlook
-        self._version, self._at_s, self._looks, self._is_announced = -1, 0.0, 0, False
+        self._read, self._at_s, self._looks = fleet.changed.end, fleet.now_s, outlook.looks
         self._worths: dict[str, dict[tuple[State, bool], float]] = {}
         """By family, since they hold until something of the family changes, or demand is looked at anew."""
+        self.forgotten: Feed[str] = Feed()
+        """Families of which copies may be worth something else now."""
+        self.times_all = 0
+        """How often that was all of them."""
 
     def copies(self, state: State) -> int:
         """Fresh copies on idle bots."""
@@ -44,8 +49,7 @@ class Stock:
 
     def worth_s(self, state: State, *, stale: bool = False) -> float:
         """What one copy of the state is worth as things stand."""
-        if self._version != self._fleet.version or self._at_s != self._fleet.now_s:
-            self.catch_up()
+        self.catch_up()
         of_family = self._worths.get(state[0])
         if of_family is None:
             of_family = self._worths[state[0]] = {}
@@ -55,13 +59,27 @@ class Stock:
         return found
 
     def catch_up(self) -> None:
-        """Forgets what does not hold any more, before whoever reads `fleet.changed` empties it."""
-        fleet, looks, is_announced = self._fleet, self._outlook.looks, bool(self._fleet.view.announcements)
-        if self._looks != looks or self._is_announced or is_announced:  # What is announced falls due, or lapses.
+        """Forgets what does not hold any more."""
+        fleet, outlook = self._fleet, self._outlook
+        read, at_s = self._read, self._at_s
+        if read == fleet.changed.end and at_s == fleet.now_s and self._looks == outlook.looks:
+            return
+        announced = outlook.announced_families()
+        self._read, self._at_s = fleet.changed.end, fleet.now_s
+        if self._looks != outlook.looks:
+            self._looks = outlook.looks
             self._worths.clear()
-        for family in fleet.changed:
-            self._worths.pop(family, None)
-        self._version, self._at_s, self._looks, self._is_announced = fleet.version, fleet.now_s, looks, is_announced
+            self.times_all += 1
+            return
+        for family in fleet.changed.since(read):
+            self._forget(family)
+        if at_s != fleet.now_s:  # What is announced falls due, or lapses.
+            for family in announced:
+                self._forget(family)
+
+    def _forget(self, family: str) -> None:
+        self._worths.pop(family, None)
+        self.forgotten.note(family)
 
     def _work_out(self, state: State, stale: bool) -> float:
         """What one copy of the state is worth; one that pending tasks ask for, a whole cold start.

@@ -2,192 +2,239 @@
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
-from server.policy import gates
-from server.policy.cleaning import is_dirty
 from server.policy.dimensions import Requirement
-from server.policy.fleet import HOLDING, Fleet
+from server.policy.fleet import Fleet
+from server.policy.looks import Look, Order, look_of, order_of
 from server.policy.model import Bot, Spec
-from server.policy.stock import Stock, touched_s
+from server.policy.stock import Stock
 
 QUARTER_S = 4.0
 """Losses that differ by less than this part of a second are alike: then the bot that hears of it first is taken."""
+ROOM = 64
+"""Entries of a heap that may be outdated, beside as many as there are piles."""
 
 Loss = tuple[bool, bool, bool, int, int]
 """Dirty, asked for by pending tasks, its room is full, then in quarters of a second what is displaced and all of it."""
-_Order = tuple[int, float, float, str]
-_Look = tuple[int, bool, bool, str, tuple[tuple[str, str, str, bool], ...]]
-"""What makes bots alike: group, dirty, a room that is shared and full, the slot given up for something new, and what
-counts of the slots, fresh or not."""
-_Entry = tuple[Loss, _Order, _Look]
+Test = Callable[[Bot], bool]
 
 
-class Looks:
-    """What bots look like, remembered for as long as they stay the same."""
+class _Entry(NamedTuple):
+    """A pile by its first bot."""
 
-    def __init__(self, fleet: Fleet, stock: Stock) -> None:
-        self._fleet, self._stock = fleet, stock
-        self._known: dict[tuple[str, str], tuple[Bot, int, _Look]] = {}
-
-    def of(self, bot: Bot, slot: str) -> _Look:
-        """The bot's look where something new is to go into this slot.
-
-        Where states share the room of a bot only what is given up counts: to spare bots for all that they hold would
-        pile up what is rare on the others, whose states then push each other out before their time.
-        """
-        group = self._fleet.fits.group_of[bot.id]
-        known = self._known.get((bot.id, slot))
-        if known is not None and known[0] is bot and known[1] == group:
-            return known[2]
-        given_up, shares_room = self._stock.given_up(bot, slot), bool(bot.most_states and slot)
-        counting = tuple(
-            [
-                (name, held.family, held.generation, self._fleet.is_stale(held))
-                for name, held in bot.slots.items()
-                if held.phase in HOLDING and (name == given_up or not shares_room)
-            ]
-        )
-        look = group, is_dirty(bot), shares_room and bool(given_up), given_up, counting
-        self._known[bot.id, slot] = bot, group, look
-        return look
+    loss: Loss
+    order: Order
+    look: Look
 
 
 class _Pile:
-    """Bots that look alike, the one to take first at the end; sorted when first asked for."""
+    """Idle bots that look alike. `entry` is up to date, or None."""
 
-    __slots__ = ("_sorted", "bots")
+    __slots__ = ("entry", "orders", "polls")
 
     def __init__(self) -> None:
-        self.bots: list[Bot] = []
-        self._sorted = False
-
-    def ready(self, order: Callable[[Bot], _Order]) -> list[Bot]:
-        if not self._sorted:
-            if len(self.bots) > 1:
-                self.bots.sort(key=order, reverse=True)
-            self._sorted = True
-        return self.bots
-
-
-@dataclass(frozen=True, slots=True)
-class _Heap:
-    """The first bot of each pile that fits, as it stood when the fleet had this version."""
-
-    version: int
-    entries: list[_Entry]
+        self.orders: list[Order] = []
+        self.polls = 0
+        """How many of the bots do not wait at the server: their turn depends on the time."""
+        self.entry: _Entry | None = None
 
 
 class Victims:
-    """The idle bots of a moment by what their loss costs; bots that are taken meanwhile are passed over.
+    """The idle bots by what their loss costs. It outlives a decision where the fleet does."""
 
-    Losses are worked out for kinds of bots that look alike, and again only when such a kind comes to the front.
-    """
+    def __init__(self, fleet: Fleet, stock: Stock) -> None:
+        self._fleet, self._stock = fleet, stock
+        self._of_slot: dict[str, _OfSlot] = {}
 
-    def __init__(self, fleet: Fleet, stock: Stock, looks: Looks, bots: Iterable[Bot]) -> None:
-        self._fleet, self._stock, self._looks = fleet, stock, looks
-        self._piles: dict[str, dict[_Look, _Pile]] = {}
-        self._heaps: dict[tuple[Requirement, str], _Heap] = {}
-        self._bots = list(bots)
-
-    def cheapest(self, requirement: Requirement, slot: str, spec: Spec | None = None) -> Bot | None:
+    def cheapest(
+        self, requirement: Requirement, slot: str, spec: Spec | None = None, is_ready: Test | None = None
+    ) -> Bot | None:
         """The bot that loses least by something new in this slot.
 
-        For a spec, bots that hold its state there already, or where it failed lately, are left out.
+        Args:
+            requirement: what the bot must fit.
+            slot: where the new thing goes; "" where nothing is kept.
+            spec: bots that hold its state there already are left out.
+            is_ready: those that do not pass are left out.
         """
-        heap = self._heaps.get((requirement, slot))
-        if heap is None:
-            heap = self._heaps[requirement, slot] = self._heap(requirement, slot)
+        found = self._of_slot.get(slot)
+        if found is None:
+            found = self._of_slot[slot] = _OfSlot(slot, self._fleet, self._stock)
+        return found.cheapest(requirement, spec, is_ready)
+
+
+class _OfSlot:
+    """The idle bots in piles, by what is lost when something new goes into one slot.
+
+    A pile is looked at again when bots joined or left it, or when what they hold may be worth something else.
+    """
+
+    def __init__(self, slot: str, fleet: Fleet, stock: Stock) -> None:
+        self._slot, self._fleet, self._stock = slot, fleet, stock
+        self._fits: object = None
+        self._moved, self._forgotten, self._times_all, self._at_s = 0, 0, -1, fleet.now_s
+        self._start_again()
+
+    def _start_again(self) -> None:
+        self._piles: dict[Look, _Pile] = defaultdict(_Pile)
+        self._where: dict[str, tuple[Bot, Look, Order]] = {}
+        self._with: dict[str, set[Look]] = defaultdict(set)
+        """The looks in which something of a family counts."""
+        self._heaps: dict[Requirement, list[_Entry]] = {}
+
+    # ---- asked
+
+    def cheapest(self, requirement: Requirement, spec: Spec | None, is_ready: Test | None) -> Bot | None:
+        """As for `Victims`."""
+        self._catch_up()
+        heap = self._heaps.get(requirement)
+        if heap is None or len(heap) > 2 * len(self._piles) + ROOM:
+            heap = self._heaps[requirement] = self._heap(requirement)
+        test = self._test(requirement, is_ready)
         aside: list[_Entry] = []
-        found: Bot | None = None
-        while found is None and (bot := self._front(heap, requirement, slot)) is not None:
-            found = bot if spec is None else self._unless_had(bot, spec, heap.entries[0][2], requirement)
-            if found is None:
-                aside.append(heapq.heappop(heap.entries))
+        others: list[_Entry] = []  # of piles whose first bot is left out, by the first that is not
+        best = self._front(heap)
+        while best is not None and not (others and others[0] < best):
+            bot = self._first(best.look, spec, test)
+            if bot is not None and bot.id == best.order[-1]:
+                break
+            aside.append(heappop(heap))
+            if bot is not None:
+                heappush(others, best._replace(order=self._where[bot.id][2]))
+            best = self._front(heap)
         for one in aside:
-            heapq.heappush(heap.entries, one)
-        return found
+            heappush(heap, one)
+        if others and (best is None or others[0] < best):
+            best = others[0]
+        return self._fleet.by_id[best.order[-1]] if best is not None else None
 
-    def _unless_had(self, bot: Bot, spec: Spec, look: _Look, requirement: Requirement) -> Bot | None:
-        """The first bot of a pile, unless the pile has the spec's state already; the next where it failed lately."""
-        if self._fleet.has(bot, spec):
-            return None
-        if not bot.failed_s or not self._waits(bot, spec):
-            return bot
-        pile = self._piles_for(spec.slot)[look]
-        return next((one for one in self._others(pile, requirement) if not self._waits(one, spec)), None)
+    def _test(self, requirement: Requirement, is_ready: Test | None) -> Test | None:
+        """What a bot of a pile that fits must pass; None: nothing."""
+        fits = self._fleet.fits
+        if not fits.names_a_bot(requirement):
+            return is_ready
+        return lambda bot: fits.fits(requirement, bot.id) and (is_ready is None or is_ready(bot))
 
-    def _front(self, heap: _Heap, requirement: Requirement, slot: str) -> Bot | None:
-        """The bot that loses least of all in the heap. A pile that comes first is looked at again once the fleet
-        has moved: bots are taken from it, and copies that have become fewer are worth more.
-        """
-        entries, is_true = heap.entries, heap.version == self._fleet.version
-        while entries:
-            _, order, look = entries[0]
-            if is_true:
-                return self._fleet.by_id[order[-1]]
-            bot = self._first(self._piles_for(slot)[look], look, requirement)
-            now = (self._loss(look), self._order(bot, look), look) if bot is not None else None
-            if now is None:
-                heapq.heappop(entries)
-            elif now > entries[0]:
-                heapq.heapreplace(entries, now)
-            else:
+    def _first(self, look: Look, spec: Spec | None, test: Test | None) -> Bot | None:
+        """The first bot of a pile that passes; none where all hold the spec's state."""
+        by_id = self._fleet.by_id
+        for order in self._piles[look].orders:
+            bot = by_id[order[-1]]
+            if spec is not None and self._fleet.has(bot, spec):
+                return None
+            if test is None or test(bot):
                 return bot
         return None
 
-    def _heap(self, requirement: Requirement, slot: str) -> _Heap:
-        entries, groups = [], self._fleet.fits.groups(requirement)
-        for look, pile in self._piles_for(slot).items():
-            bot = self._first(pile, look, requirement) if look[0] in groups else None
+    def _front(self, heap: list[_Entry]) -> _Entry | None:
+        """The first entry that is up to date."""
+        while heap:
+            pile = self._piles.get(heap[0].look)
+            if pile is not None and pile.entry is heap[0]:
+                return heap[0]
+            heappop(heap)
+        return None
+
+    def _heap(self, requirement: Requirement) -> list[_Entry]:
+        groups = self._fleet.fits.groups(requirement)
+        heap = [
+            pile.entry for pile in self._piles.values() if pile.entry is not None and pile.entry.look.group in groups
+        ]
+        heapify(heap)
+        return heap
+
+    # ---- kept up
+
+    def _catch_up(self) -> None:
+        fleet, stock = self._fleet, self._stock
+        stock.catch_up()
+        if self._fits is not fleet.fits:
+            self._fits, self._moved = fleet.fits, 0
+            self._start_again()
+        old = self._move()
+        if self._at_s != fleet.now_s:
+            self._at_s = fleet.now_s
+            old.update(dict.fromkeys(look for look, pile in self._piles.items() if self._sort_again(look, pile)))
+        if self._times_all != stock.times_all:
+            old = dict.fromkeys(self._piles)
+            self._heaps.clear()
+        else:
+            for family in stock.forgotten.since(self._forgotten):
+                old.update(dict.fromkeys(self._with.get(family, ())))
+        self._times_all, self._forgotten = stock.times_all, stock.forgotten.end
+        for look in old:
+            self._look_again(look)
+
+    def _move(self) -> dict[Look, None]:
+        """Takes bots that changed from their piles to those where they belong now; which piles these are."""
+        fleet, moved = self._fleet, self._fleet.moved
+        names = moved.since(self._moved) if self._moved else list(fleet.idle)
+        self._moved = moved.end
+        piles: dict[Look, None] = {}
+        for name in names:
+            known, bot = self._where.pop(name, None), fleet.idle.get(name)
+            if known is not None:
+                self._take_out(*known)
+                piles[known[1]] = None
             if bot is not None:
-                entries.append((self._loss(look), self._order(bot, look), look))
-        heapq.heapify(entries)
-        return _Heap(self._fleet.version, entries)
+                look = look_of(bot, self._slot, fleet, self._stock)
+                order = order_of(bot, look, fleet)
+                self._where[name] = bot, look, order
+                self._put_in(bot, look, order)
+                piles[look] = None
+        return piles
 
-    def _first(self, pile: _Pile, look: _Look, requirement: Requirement) -> Bot | None:
-        bots, idle = pile.ready(lambda bot: self._order(bot, look)), self._fleet.idle
-        while bots and bots[-1].id not in idle:
-            bots.pop()
-        if not bots or not self._fleet.fits.names_a_bot(requirement):
-            return bots[-1] if bots else None
-        return next(iter(self._others(pile, requirement)), None)
+    def _take_out(self, bot: Bot, look: Look, order: Order) -> None:
+        pile = self._piles[look]
+        del pile.orders[bisect_left(pile.orders, order)]
+        pile.polls -= not bot.held_poll
+        if not pile.orders:
+            del self._piles[look]
+            for held in look.counting:
+                self._with[held.family].discard(look)
 
-    def _piles_for(self, slot: str) -> dict[_Look, _Pile]:
-        found = self._piles.get(slot)
-        if found is None:
-            found = self._piles[slot] = defaultdict(_Pile)
-            for bot in self._bots:
-                found[self._looks.of(bot, slot)].bots.append(bot)
-        return found
+    def _put_in(self, bot: Bot, look: Look, order: Order) -> None:
+        pile = self._piles[look]
+        insort(pile.orders, order)
+        pile.polls += not bot.held_poll
+        for held in look.counting:
+            self._with[held.family].add(look)
 
-    def _loss(self, look: _Look) -> Loss:
-        _, dirty, is_full, given_up, counting = look
+    def _sort_again(self, look: Look, pile: _Pile) -> bool:
+        """Who is late by now comes last. Whether there is any such bot."""
+        if not pile.polls:
+            return False
+        by_id = self._fleet.by_id
+        for order in pile.orders:
+            bot = by_id[order[-1]]
+            self._where[bot.id] = bot, look, order_of(bot, look, self._fleet)
+        pile.orders = sorted(self._where[order[-1]][2] for order in pile.orders)
+        return True
+
+    def _look_again(self, look: Look) -> None:
+        pile = self._piles.get(look)
+        if pile is None:
+            return
+        entry = _Entry(self._loss(look), pile.orders[0], look)
+        if entry == pile.entry:
+            return
+        pile.entry = entry
+        fits = self._fleet.fits
+        for requirement, heap in self._heaps.items():
+            if look.group in fits.groups(requirement):
+                heappush(heap, entry)
+
+    def _loss(self, look: Look) -> Loss:
         wanted, displaced_s, all_s = False, 0.0, 0.0
-        for name, family, generation, stale in counting:
+        for name, family, generation, stale in look.counting:
             state = family, generation
             worth_s = self._stock.worth_s(state, stale=stale)
             all_s += worth_s
-            displaced_s += worth_s if name == given_up else 0.0
+            displaced_s += worth_s if name == look.given_up else 0.0
             wanted = wanted or self._stock.is_asked_for(state)
-        return dirty, wanted, is_full, int(displaced_s * QUARTER_S), int(all_s * QUARTER_S)
-
-    def _order(self, bot: Bot, look: _Look) -> _Order:
-        """Who hears first, then whose state was used longest ago; where none counts, who is idle longest."""
-        rank, poll_s, name = self._fleet.poll_order(bot)
-        given_up, counting = look[3], look[4]
-        if given_up:
-            return rank, poll_s, touched_s(bot.slots[given_up]), name
-        used_s = [touched_s(bot.slots[one[0]]) for one in counting]
-        return rank, poll_s, min(used_s, default=bot.idle_since_s), name
-
-    def _others(self, pile: _Pile, requirement: Requirement) -> Iterable[Bot]:
-        """The bots of a pile that are idle and fit, the first to take first."""
-        idle, fits = self._fleet.idle, self._fleet.fits
-        return (bot for bot in reversed(pile.bots) if bot.id in idle and fits.fits(requirement, bot.id))
-
-    def _waits(self, bot: Bot, spec: Spec) -> bool:
-        return gates.is_backing_off(bot, spec, self._fleet.view.thresholds, self._fleet.now_s)
+        return look.dirty, wanted, look.is_full, int(displaced_s * QUARTER_S), int(all_s * QUARTER_S)

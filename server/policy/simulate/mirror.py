@@ -54,7 +54,8 @@ class _Lazily(Mapping[Key, Demand]):
 
     def get(self, key: Key, default: Any = None) -> Any:
         """As a mapping's own, without an exception for each key that is not there."""
-        return self[key] if key in self.sums else default
+        found = self._made.get(key)
+        return found if found is not None else self[key] if key in self.sums else default
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self.sums)
