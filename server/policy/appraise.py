@@ -134,8 +134,8 @@ class Appraiser:
         state = spec.family, spec.generation
         copy = self._stock.next_copy(state)
         costs = self._outlook.costs(spec.family)
-        saved_s = max(0.0, self._outlook.miss_s(state, copy) - costs.warm_s)
-        return self._outlook.forecast(state, copy), saved_s, costs.cold_s
+        probability, miss_s = self._outlook.need(state, copy)
+        return probability, max(0.0, miss_s - costs.warm_s), costs.cold_s
 
     def _risk_s(self, spec: Spec) -> float:
         """P(more real tasks come during the run than there will be other idle bots) × the delay of a preemption.

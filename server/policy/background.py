@@ -41,7 +41,7 @@ class Background:
     def decide(self) -> None:
         """Places the clean-ups, then what was announced, then the bets."""
         self._clean()
-        if not self._fleet.idle or not self.levels.may_bet:
+        if not self._fleet.idle or not self.levels.gate_open or not self.levels.may_bet:
             return
         hopeful = [spec for spec in self.appraiser.promising(self._least_net) if self.may_bet(spec)]
         if (hopeful or self._view.announcements) and self._pool_lets_pass():

@@ -36,11 +36,10 @@ def decide(minds: Minds, superseded: dict[State, str]) -> Decision:
     minds.outlook.look()
     gate, thresholds = fleet.view.gate, fleet.view.thresholds
     off = "prewarming is stopped" if gate.stopped else "prewarming is off" if thresholds.mode == "off" else ""
-    pending = {task.id: task.priority for task in fleet.queues.by_id.values()} if fleet.background else {}
     useless = preemption.useless_runs(fleet, superseded, off) if fleet.background else ()
     marks = preemption.marks(fleet) if fleet.queues.marked else {}
     assigned = Dispatcher(minds).run()
-    stop = preemption.preemptions(fleet, assigned, pending, marks) if assigned.unserved and fleet.background else ()
+    stop = preemption.preemptions(fleet, assigned, marks) if assigned.unserved and fleet.background else ()
     background = Background(minds, assigned, superseded)
     background.decide()
     return Decision(assigned, background, stop, useless)

@@ -161,11 +161,11 @@ class Dispatcher:
             name = next(iter(copies))
             return fleet.by_id[name] if fits.fits(kind.requirement, name) else None
         bots = [fleet.by_id[name] for name in copies if fits.fits(kind.requirement, name)]
-        worth_s = self._stock.worth_s(state)
 
         def order(bot: Bot) -> tuple[bool, bool, int, tuple[int, float], float, str]:
             rank, poll_s, name = fleet.poll_order(bot)
-            others_s = round(self._stock.bot_worth_s(bot) - worth_s) if len(bot.slots) > 1 else 0
+            stock, alone = self._stock, len(bot.slots) == 1
+            others_s = 0 if alone else round(stock.bot_worth_s(bot) - stock.worth_s(state))
             return is_dirty(bot), rank > 0, others_s, (rank, poll_s), bot.idle_since_s, name
 
         return min(bots, key=order, default=None)

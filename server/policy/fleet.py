@@ -355,7 +355,8 @@ class Fleet:
         return busy + sum(self._coming_well(state) for state in states)
 
     def _coming_well(self, state: State) -> int:
-        return sum(not bot.silent and not self.is_overdue(bot) for bot in self.coming(state))
+        coming = self.coming(state)
+        return sum(not bot.silent and not self.is_overdue(bot) for bot in coming) if coming else 0
 
     def coming(self, state: State) -> list[Bot]:
         """Bots that will be idle and warm for the state without a task: they are being warmed for it, or cleaned."""

@@ -170,8 +170,10 @@ class Followers:
         if not leads:
             return []
         self._windows.append((key, at_s))
-        often = sorted(name for name, known in found.following.items() if known.hits >= LEAST_HITS)
-        pairs = [self._pair(key, follower, at_s) for follower in often] if most >= 1 else []
+        if most < 1 or found.trials < LEAST_TRIALS:
+            return []
+        often = sorted(name for name, one in found.following.items() if not _refused(found.trials, one.hits, 0.0, one))
+        pairs = [self._pair(key, follower, at_s) for follower in often]
         return [_expected(pair, at_s, most) for pair in pairs if not pair.refused]
 
     def pairs(self, now_s: float) -> list[Pair]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from server.policy import gates
 from server.policy.fleet import Fleet
 from server.policy.model import Bot, PendingTask, Purpose, Spec
@@ -15,13 +17,13 @@ class OnDemand:
     """Late binding of one moment. It wants a live pool, a fresh view, and a spec whose task makes the state alone."""
 
     def __init__(self, fleet: Fleet, outlook: Outlook) -> None:
-        view = fleet.view
         self._fleet, self._outlook = fleet, outlook
-        self._allowed = (
-            view.thresholds.mode == "live"
-            and not view.gate.stopped
-            and gates.fresh_view_gate(view.view_age_s, view.thresholds).passed
-        )
+
+    @cached_property
+    def _allowed(self) -> bool:
+        view = self._fleet.view
+        live = view.thresholds.mode == "live" and not view.gate.stopped
+        return live and gates.fresh_view_gate(view.view_age_s, view.thresholds).passed
 
     def spec(self, task: PendingTask, bot: Bot) -> Spec | None:
         """The spec whose run on this bot makes what the task aims at; None where late binding is not to be had."""

@@ -53,14 +53,14 @@ class Costs:
 
 
 class _Rates:
-    """The rates of one state, and the values worked out from them by (copy, busy)."""
+    """The rates of one state, and what was worked out from them by (copy, busy): V(k, j) and m."""
 
-    __slots__ = ("horizon_s", "residence_s", "tasks_per_s", "values", "weights")
+    __slots__ = ("horizon_s", "needs", "residence_s", "tasks_per_s", "weights")
 
     def __init__(self, tasks_per_s: list[float], weights: list[float], residence_s: float, horizon_s: float) -> None:
         self.tasks_per_s, self.weights = tasks_per_s, weights
         self.residence_s, self.horizon_s = residence_s, horizon_s
-        self.values: dict[tuple[int, int], float] = {}
+        self.needs: dict[tuple[int, int], tuple[float, float]] = {}
 
 
 class Outlook:
@@ -287,24 +287,27 @@ class Outlook:
 
     def forecast(self, state: State, copy: int) -> float:
         """V(k, j) by arrivals alone, within the horizon."""
+        return self.need(state, copy)[0]
+
+    def need(self, state: State, copy: int) -> tuple[float, float]:
+        """V(k, j) by arrivals alone, and m: what a task pays that misses the copy, in seconds.
+
+        A busy copy may free itself in time for such a task.
+        """
         known, busy = self._rates_of(state), self._fleet.busy_with(state)
-        found = known.values.get((copy, busy))
+        found = known.needs.get((copy, busy))
         if found is None:
-            occupied_s = self.costs(state[0]).occupied_s
+            costs = self.costs(state[0])
+            occupied_s = costs.occupied_s
             x = effective_copy(copy, busy, occupied_s, known.horizon_s)
-            found = needed(known.tasks_per_s, known.weights, occupied_s, known.horizon_s, x)
-            known.values[copy, busy] = found
+            probability = needed(known.tasks_per_s, known.weights, occupied_s, known.horizon_s, x)
+            found = probability, miss_s(costs.cold_s, rescuers(x), occupied_s)
+            known.needs[copy, busy] = found
         return found
 
     def horizon_s(self, state: State) -> float:
         """T: over how long a copy of the state is judged."""
         return self._rates_of(state).horizon_s
-
-    def miss_s(self, state: State, copy: int) -> float:
-        """m: what a task pays that misses the copy-th copy, where a busy one may free itself for it in time."""
-        costs, known = self.costs(state[0]), self._rates_of(state)
-        x = effective_copy(copy, self._fleet.busy_with(state), costs.occupied_s, known.horizon_s)
-        return miss_s(costs.cold_s, rescuers(x), costs.occupied_s)
 
     # ---- announcements
 

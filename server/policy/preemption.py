@@ -32,13 +32,11 @@ def _mark_that_holds(task: PendingTask, fleet: Fleet) -> Victim | None:
     return mark if bot.held is None or bot.held.n == mark.n else None
 
 
-def preemptions(
-    fleet: Fleet, assigned: Dispatch, pending: Mapping[str, int], marked: Mapping[str, str]
-) -> tuple[Preempt, ...]:
+def preemptions(fleet: Fleet, assigned: Dispatch, marked: Mapping[str, str]) -> tuple[Preempt, ...]:
     """For each task without a bot, in order, the background run that loses least; one victim a task, one task a victim.
 
-    A run is never chosen that is being stopped already, or on which a task counts that is as urgent. `pending` are the
-    priorities of the tasks that wait, `marked` are those for which a run is being stopped.
+    A run is never chosen that is being stopped already, or on which a task counts that is as urgent. `marked` are the
+    tasks for which a run is being stopped.
     """
     tasks = [task for task in assigned.unserved if task.id not in marked]
     if not tasks:
@@ -48,6 +46,8 @@ def preemptions(
         (bot for bot in fleet.background.values() if bot.id not in stopping and _may_stop(bot.held, fleet)),
         key=lambda bot: _loss(bot, fleet.now_s),
     )
+    pending = {task.id: task.priority for task in fleet.queues.by_id.values()}
+    pending.update((name, made.task.priority) for name, made in assigned.by_task.items())
     waits_for = {bot: pending[task] for bot, task in assigned.counted_on.items() if task in pending}
     chosen: list[Preempt] = []
     for task in tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from server.policy.demand import DemandSums
@@ -27,10 +28,16 @@ ONLY = "current"
 Key = TypeVar("Key")
 
 
+@lru_cache(maxsize=4096)
 def state_of(key: str) -> State:
     """The server's name of the warm state that a key of a trace stands for."""
     family, generation = split_key(key)
     return family, generation or ONLY
+
+
+@cache
+def _dimensions(name: str) -> dict[str, frozenset[str]]:
+    return {"pool": frozenset((POOL,)), "id": frozenset((name,))}
 
 
 class _Lazily(Mapping[Key, Demand]):
@@ -128,7 +135,7 @@ class Mirror:
         sleeps = self._options.sleeping_polls
         return Bot(
             name,
-            {"pool": frozenset((POOL,)), "id": frozenset((name,))},
+            _dimensions(name),
             alive=bot.alive,
             idle_since_s=EPOCH_S + bot.free_since_s,
             slots=slots,
