@@ -31,8 +31,8 @@ def opened(folder: Path) -> LifeWorld:
 def announce(
     world: LifeWorld, service: Service | None = None, who: Principal = MIRA, **fields: object
 ) -> tuple[Said, bool]:
-    """Three tasks that want src are due in five minutes."""
-    body = {"pool": POOL, "family": "src", "count": 3, "in_s": 300.0, **fields}
+    """Three tasks that want src are due in eighty seconds."""
+    body = {"pool": POOL, "family": "src", "count": 3, "in_s": 80.0, **fields}
     return announcements.announce(service or world.p1, who, Announce.model_validate(body))
 
 

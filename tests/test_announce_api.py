@@ -107,6 +107,7 @@ def test_a_source_with_too_many_is_answered_with_429_and_the_limit(
 
 def test_what_came_is_shown_and_then_how_it_turned_out(world: World) -> None:
     world.announce(count=2)
+    world.clock.advance(450.0)
     world.arrive()
     (row,) = world.shown()["live"]
     assert (row["count"], row["came"], row["left"], row["may_retract"]) == (2, 1, 1, True)
@@ -179,11 +180,12 @@ def test_the_page_says_how_to_announce_when_nothing_is(world: World) -> None:
 
 def test_the_page_tells_what_is_expected_by_whom_and_what_became_of_it(world: World) -> None:
     world.announce(count=2, generation="r7")
+    world.clock.advance(450.0)
     world.arrive(("warm:my-src@r7", "announce:lib*3+9m", "announce:broken"))
     found = page(world)
     assert found.html.h1.get_text() == "4 tasks announced for the next hour."
     words = text(found)
-    assert "my-src @r7 local 2 1 in 8 m 59 s in 10 m 29 s 90 % 90 % user:mira Announced" in words
+    assert "my-src @r7 local 2 1 in 89 s in 2 m 59 s 90 % 90 % user:mira Announced" in words
     assert "user:local/tag By a task's tag" in words
     assert "announce:broken is not of the form" in words
     world.clock.advance(800.0)

@@ -35,7 +35,7 @@ def test_a_source_that_cries_wolf_is_believed_less_and_one_that_is_right_is_not(
     for _ in range(6):
         announce(world, count=5)
         announce(world, who=NOAH, family="lib", count=1)
-        world.clock.advance(300.0)
+        world.clock.advance(100.0)
         task(world, world.p2, "lib")
         world.clock.advance(200.0)
         learn(world)

@@ -86,7 +86,7 @@ def test_a_process_that_hears_of_the_announcement_after_the_task_counts_it_all_t
 
 def test_it_lapses_by_itself(world: LifeWorld) -> None:
     announce(world)
-    world.clock.advance(389.0)
+    world.clock.advance(169.0)
     assert live(world, world.p1) == [("user:mira", 3)]
     world.clock.advance(1.0)
     assert live(world, world.p1) == []
@@ -194,7 +194,7 @@ def test_a_task_announces_by_its_tag_within_the_budget_of_a_new_task(world: Life
 
 
 def test_other_processes_hear_of_a_tag_by_pages(world: LifeWorld) -> None:
-    world.new_task(world.p1, tags=["announce:src*2+9m"])
+    world.new_task(world.p1, tags=["announce:src*2+80s"])
     assert live(world, world.p2) == []
     exchange(world)
     exchange(world)

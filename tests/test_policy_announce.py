@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.policy.announce import (
-    AHEAD_S,
     GRACE_S,
     Arrival,
     Book,
@@ -167,9 +166,11 @@ def test_an_entry_lapses_ninety_seconds_after_it_was_due() -> None:
 
 
 def test_a_task_that_comes_long_before_it_is_due_is_not_the_one() -> None:
-    said = entry(from_s=NOW_S + 7200)
-    assert book_of([said], [arrival("t", 7200 - AHEAD_S - 1)]).came("e") == 0
-    assert book_of([said], [arrival("t", 7200 - AHEAD_S)]).came("e") == 1
+    """A fifth of the time between word and due at most, but ninety seconds at least, and never ten minutes."""
+    for due_s, early_s in ((60.0, 59.0), (300.0, 90.0), (600.0, 120.0), (1800.0, 360.0), (7200.0, 600.0)):
+        said = entry(from_s=NOW_S + due_s)
+        assert book_of([said], [arrival("t", due_s - early_s - 1.0)]).came("e") == 0
+        assert book_of([said], [arrival("t", due_s - early_s)]).came("e") == 1
 
 
 def test_a_task_from_before_the_announcement_is_not_the_one() -> None:
@@ -189,8 +190,8 @@ def test_of_two_entries_due_at_once_the_one_that_names_the_generation_is_consume
 
 def test_the_policy_sees_what_is_left_with_the_weight_of_the_source() -> None:
     liar = Score(promised=45.0, came=0.0, at_s=NOW_S)
-    book = book_of([entry(count=5)], [arrival("t1", 10), arrival("t2", 11)])
-    (seen,) = book.announcements(NOW_S + 20, {"ci": liar})
+    book = book_of([entry(count=5)], [arrival("t1", 510), arrival("t2", 511)])
+    (seen,) = book.announcements(NOW_S + 520, {"ci": liar})
     assert (seen.family, seen.count, seen.from_s, seen.until_s) == ("a", 3, NOW_S + 600, NOW_S + 690)
     assert seen.confidence == pytest.approx(0.9 * 0.1, rel=0.01)
 

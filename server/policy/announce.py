@@ -13,10 +13,14 @@ from dataclasses import dataclass, replace
 
 from server.policy.model import Announcement
 
-AHEAD_S = 600.0
-"""A task that comes up to so long before an entry is due is one of the announced."""
 GRACE_S = 90.0
-"""An entry lapses so long after it was due, unless it says itself when."""
+"""An entry lapses so long after it was due, unless it says itself when; a task so long before it is one of its own …"""
+EARLY_SHARE = 0.2
+"""… or one that comes early by this share of the time between word and due: whoever looks further is less exact …"""
+MOST_EARLY_S = 600.0
+"""… but none earlier than this."""
+ACTED_ON_S = 600.0
+"""What is withdrawn before it is so near has made nobody act."""
 SECOND_THOUGHTS_S = 60.0
 """Whatever is withdrawn so soon was never said."""
 MOST_COUNT = 1000
@@ -55,7 +59,8 @@ class Entry:
     @property
     def opens_s(self) -> float:
         """After when an arrival counts for it: the task that announces others by its tag is none of them."""
-        return max(self.at_s, self.from_s - AHEAD_S)
+        early_s = min(MOST_EARLY_S, max(GRACE_S, EARLY_SHARE * (self.from_s - self.at_s)))
+        return max(self.at_s, self.from_s - early_s)
 
     @property
     def closes_s(self) -> float:
@@ -65,7 +70,7 @@ class Entry:
     @property
     def counts_for_score(self) -> bool:
         """False when it was withdrawn before anybody can have acted on it."""
-        return not self.retracted_s or self.retracted_s > max(self.at_s + SECOND_THOUGHTS_S, self.from_s - AHEAD_S)
+        return not self.retracted_s or self.retracted_s > max(self.at_s + SECOND_THOUGHTS_S, self.from_s - ACTED_ON_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,9 @@ class Book:
         while queue and queue[0].closes_s <= now_s:
             del queue[0]
         for position, entry in enumerate(queue):
-            if entry.from_s - AHEAD_S > now_s:
+            if entry.from_s - MOST_EARLY_S > now_s:
                 return None
-            if entry.at_s < now_s < entry.closes_s and _fits(entry, arrival):
+            if entry.at_s < now_s < entry.closes_s and entry.opens_s <= now_s and _fits(entry, arrival):
                 self._came[entry.id] = self.came(entry.id) + 1
                 if self._left(entry) == 0:
                     del queue[position]
