@@ -21,7 +21,7 @@ from server.policy.value import (
     needed,
     needed_soon,
     rescuers,
-    residence_s,
+    stay_s,
 )
 from tests.policy_world import MEMORIES_S, NOW_S, bot, demand, spec, view, warm
 
@@ -113,14 +113,15 @@ def test_a_miss_costs_the_cold_start_when_no_copy_can_come_to_the_rescue() -> No
         (100, 0.0, 60, 86_400, 3600),
         (100, 0.1, 60, 86_400, 1000),
         (100, 10.0, 60, 86_400, 60),
-        (100, 0.001, 60, 86_400, 3600),
+        (100, 0.01, 60, 86_400, 10_000),
+        (100, 0.0001, 60, 2e6, 14_400),
         (100, 0.0, 60, 900, 900),
     ],
 )
 def test_a_state_stays_as_long_as_the_pools_turnover_lets_it(
     states: int, per_s: float, cold_s: float, fresh_s: float, stays_s: float
 ) -> None:
-    assert residence_s(states, per_s, cold_s, fresh_s) == stays_s
+    assert stay_s(states, per_s, cold_s, fresh_s) == stays_s
 
 
 @pytest.mark.parametrize(("duration_s", "horizon_s"), [(10.0, 900.0), (300.0, 1860.0), (3000.0, 3600.0)])
@@ -324,6 +325,23 @@ def test_a_long_run_pays_for_what_the_bot_holds_besides() -> None:
         minds = Minds.about(Fleet(view(beside, specs=specs, demand=asked)))
         nets.append(minds.appraiser.value(specs[0], beside[0]).displaced_s)
     assert nets[1] == pytest.approx(50.0 * nets[0]) and nets[0] > 0.0
+
+
+def test_what_would_stay_for_long_is_given_up_only_for_a_copy_that_is_likely_to_be_used() -> None:
+    """A task that misses the warmed copy would have put the same state in the same place."""
+
+    def displaced_s(states_put_per_s: float, src_per_h: float) -> float:
+        asked = {"src": demand(src_per_h), "lib": demand(0.2)}
+        seen = view(
+            [bot("b1", warm("lib"))], specs=[spec("src"), spec("lib")], demand=asked, states_put_per_s=states_put_per_s
+        )
+        minds = Minds.about(Fleet(seen))
+        return minds.appraiser.value(minds.fleet.specs["src"], minds.fleet.by_id["b1"]).displaced_s
+
+    soon_s, day = displaced_s(1.0 / 600.0, 1.0), 1.0 / 86_400.0
+    assert displaced_s(day, 1.0) > 5.0 * soon_s
+    assert displaced_s(day, 0.1) > displaced_s(day, 1.0) > displaced_s(day, 2.0)
+    assert displaced_s(day, 500.0) == pytest.approx(displaced_s(1.0 / 1860.0, 500.0))
 
 
 def test_nobody_is_warmed_for_a_family_that_nobody_wants() -> None:

@@ -78,22 +78,26 @@ class Appraiser:
         probability, saved_s, cold_s = self._gain(spec)
         return (probability * saved_s - spec.run_cost_s) / cold_s if cold_s > 0 else -1.0
 
-    def net(self, spec: Spec, displaced_s: float = 0.0) -> float:
-        """The net value as a share of the cold cost: what is compared with the pool's threshold."""
-        return _share(self._gross_of(spec), displaced_s)
+    def net(self, spec: Spec, bot: Bot | None = None) -> float:
+        """The net value as a share of the cold cost, on a bot that gives nothing up or on this one."""
+        return _share(self._gross_of(spec), self.displaced_s(spec, bot) if bot is not None else 0.0)
+
+    def displaced_s(self, spec: Spec, bot: Bot) -> float:
+        """What is lost on the bot when it is warmed for the spec."""
+        return self._stock.displaced_by(bot, spec, self._gross_of(spec).probability)
 
     def value(self, spec: Spec, bot: Bot) -> Value:
         """The whole value of warming the bot, with its words."""
-        return self._told(spec, self._gross_of(spec), self._stock.displaced_by(bot, spec))
+        return self._told(spec, self._gross_of(spec), self.displaced_s(spec, bot))
 
-    def announced(self, spec: Spec, confidence: float, displaced_s: float) -> Value:
+    def announced(self, spec: Spec, confidence: float, bot: Bot) -> Value:
         """The value of a copy for a task that was announced with this confidence.
 
         It saves a whole cold start: busy copies that will come free in time are supply already, and count only once.
         """
         costs = self._outlook.costs(spec.family)
-        in_all_s = confidence * costs.saved_s - spec.run_cost_s
-        return self._told(spec, _Gross(confidence, costs.saved_s, 0.0, costs.cold_s, in_all_s), displaced_s)
+        gross = _Gross(confidence, costs.saved_s, 0.0, costs.cold_s, confidence * costs.saved_s - spec.run_cost_s)
+        return self._told(spec, gross, self._stock.displaced_by(bot, spec, confidence))
 
     def _told(self, spec: Spec, gross: _Gross, displaced_s: float) -> Value:
         text = (

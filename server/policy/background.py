@@ -118,8 +118,7 @@ class Background:
         bot = self._best_bot(spec)
         if bot is None:
             return False
-        displaced_s = self._stock.displaced_by(bot, spec)
-        value = self.appraiser.announced(spec, one.confidence, displaced_s)
+        value = self.appraiser.announced(spec, one.confidence, bot)
         if value.net < self._view.thresholds.value_threshold:
             return False
         self._bet(spec, bot, Purpose.ANNOUNCED, value)
@@ -139,7 +138,7 @@ class Background:
             if bot_id not in self._fleet.idle:
                 self._push(heap, spec)
                 continue
-            now = self.appraiser.net(spec, self._stock.displaced_by(bot, spec))
+            now = self.appraiser.net(spec, bot)
             if now < -stood - _SETTLED:
                 self._push(heap, spec)
             elif self._gates_let_pass(spec):
@@ -162,7 +161,7 @@ class Background:
     def _push(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
         bot = self._best_bot(spec) if self.appraiser.net(spec) >= self._least_net else None
         if bot is not None:
-            net = self.appraiser.net(spec, self._stock.displaced_by(bot, spec))
+            net = self.appraiser.net(spec, bot)
             if net >= self._view.thresholds.value_threshold and self._is_granted(net):
                 heapq.heappush(heap, (-net, spec.family, bot.id))
 
@@ -190,8 +189,8 @@ class Background:
         former = self._former_holder(spec)
         if former is None or best is None:
             return former or best
-        lost_s = self._stock.displaced_by(former, spec)
-        return former if lost_s <= self._stock.displaced_by(best, spec) else best
+        lost_s = self.appraiser.displaced_s
+        return former if lost_s(spec, former) <= lost_s(spec, best) else best
 
     def _former_holder(self, spec: Spec) -> Bot | None:
         """The ready bot that holds a former (or stale) state of the family whose stragglers miss it least."""
@@ -203,7 +202,7 @@ class Background:
                 bot = fleet.by_id[name]
                 ready = self._is_ready_for(bot, spec) and not fleet.has(bot, spec)
                 if ready and fleet.fits.fits(spec.dimensions, name):
-                    order = self._stock.displaced_by(bot, spec), fleet.poll_order(bot)
+                    order = self.appraiser.displaced_s(spec, bot), fleet.poll_order(bot)
                     if best is None or order < best[0]:
                         best = order, bot
         return best[1] if best is not None else None

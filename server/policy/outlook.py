@@ -11,7 +11,7 @@ from server.policy.demand import with_guess
 from server.policy.fleet import Fleet
 from server.policy.model import Announcement, Demand, PoolView
 from server.policy.queues import State
-from server.policy.value import effective_copy, miss_s, needed, rescuers, residence_s
+from server.policy.value import LONGEST_RESIDENCE_S, effective_copy, miss_s, needed, rescuers, stay_s
 
 DEFAULT_COLD_S = 60.0
 DEFAULT_WARM_S = 2.0
@@ -53,13 +53,13 @@ class Costs:
 
 
 class _Rates:
-    """The rates of one state, and what was worked out from them by (copy, busy): V(k, j) and m."""
+    """The rates of one state, how long it stays, and what was worked out by (copy, busy): V(k, j) and m."""
 
-    __slots__ = ("horizon_s", "needs", "residence_s", "tasks_per_s", "weights")
+    __slots__ = ("horizon_s", "needs", "stay_s", "tasks_per_s", "weights")
 
-    def __init__(self, tasks_per_s: list[float], weights: list[float], residence_s: float, horizon_s: float) -> None:
+    def __init__(self, tasks_per_s: list[float], weights: list[float], stay_s: float, matters_s: float) -> None:
         self.tasks_per_s, self.weights = tasks_per_s, weights
-        self.residence_s, self.horizon_s = residence_s, horizon_s
+        self.stay_s, self.horizon_s = stay_s, min(stay_s, LONGEST_RESIDENCE_S, matters_s)
         self.needs: dict[tuple[int, int], tuple[float, float]] = {}
 
 
@@ -173,10 +173,9 @@ class Outlook:
             weights = [known.get(memory, 0.0) for memory in memories] if known else [1.0] * len(memories)
             in_all = sum(weights) or 1.0
             weights = [weight / in_all for weight in weights]
-            stays_s = self._residence_s(family)
-            matters_s = self.cold_s(family) + MATTERS_TASKS * self.mean_duration_s()
-            horizon_s = min(stays_s, max(SHORTEST_HORIZON_S, matters_s))
-            found = of_family[generation] = _Rates(self._work_out(state, memories), weights, stays_s, horizon_s)
+            matters_s = max(SHORTEST_HORIZON_S, self.cold_s(family) + MATTERS_TASKS * self.mean_duration_s())
+            rates = self._work_out(state, memories)
+            found = of_family[generation] = _Rates(rates, weights, self._stay_s(family), matters_s)
         return found
 
     def _work_out(self, state: State, memories: Sequence[int]) -> list[float]:
@@ -260,11 +259,11 @@ class Outlook:
         fading = [2.0 ** (-passed_s / memory) if memory else 1.0 for memory in memories]
         return [rate * fade for rate, fade in zip(rates, fading, strict=True)]
 
-    def _residence_s(self, family: str) -> float:
+    def _stay_s(self, family: str) -> float:
         spec = self._fleet.specs.get(family)
         fresh_for_s = spec.fresh_for_s if spec is not None else math.inf
         states = max(self._held_states, 1)
-        return residence_s(states, self._view.states_put_per_s, self.cold_s(family), fresh_for_s)
+        return stay_s(states, self._view.states_put_per_s, self.cold_s(family), fresh_for_s)
 
     def all_per_s(self) -> float:
         """Arrivals of all families, averaged over the memories, at the last look."""
@@ -304,6 +303,12 @@ class Outlook:
             found = probability, miss_s(costs.cold_s, rescuers(x), occupied_s)
             known.needs[copy, busy] = found
         return found
+
+    def need_in_all(self, state: State, copy: int) -> float:
+        """The probability that the copy-th idle copy is needed by arrivals in all the time for which it would stay."""
+        known, occupied_s = self._rates_of(state), self.costs(state[0]).occupied_s
+        x = effective_copy(copy, self._fleet.busy_with(state), occupied_s, known.stay_s)
+        return needed(known.tasks_per_s, known.weights, occupied_s, known.stay_s, x)
 
     def horizon_s(self, state: State) -> float:
         """T: over how long a copy of the state is judged."""
@@ -348,7 +353,8 @@ class Outlook:
         if not self._view.announcements:
             return 0.0
         now_s, lead_s = self._fleet.now_s, self.cold_s(state[0]) + ANNOUNCED_AHEAD_S
-        horizon_s, rank, most = now_s + self._rates_of(state).residence_s, self.ranks(state[0]), 0.0
+        stays_s = min(self._rates_of(state).stay_s, LONGEST_RESIDENCE_S)
+        horizon_s, rank, most = now_s + stays_s, self.ranks(state[0]), 0.0
         for one in self.announcements(state):
             if one.from_s > horizon_s:
                 break

@@ -132,9 +132,24 @@ class Stock:
             return 0.0 if spec is not None and held.generation == spec.generation else self.stragglers_s(state)
         return self.worth_s(state, stale=self._fleet.is_stale(held))
 
-    def displaced_by(self, bot: Bot, spec: Spec) -> float:
-        """What is lost when the bot is warmed for the spec: what it gives up, and the use of the rest meanwhile."""
-        return self.displaced_s(bot, spec.slot, spec.family) + self._kept_busy_s(bot, spec)
+    def displaced_by(self, bot: Bot, spec: Spec, probability: float) -> float:
+        """What is lost when the bot is warmed for the spec: what it gives up, and the use of the rest meanwhile.
+
+        What is given up is lost at least as far as it will be needed soon. What it would have been needed for in all
+        the time that it stays is lost only if the warmed copy is not used: the task that misses that copy would have
+        put the same state in the same place. `probability` is that of the use.
+        """
+        soon_s = self.displaced_s(bot, spec.slot, spec.family)
+        return max(soon_s, (1.0 - probability) * self._later_s(bot, spec)) + self._kept_busy_s(bot, spec)
+
+    def _later_s(self, bot: Bot, spec: Spec) -> float:
+        """What is given up is worth so much as long as it would stay; a state of the spec's own family has no later."""
+        name = self.given_up(bot, spec.slot)
+        held = bot.slots[name] if name else None
+        if held is None or held.family == spec.family or self._fleet.is_stale(held):
+            return 0.0
+        state = held.family, held.generation
+        return self._outlook.saved_s(held.family) * self._outlook.need_in_all(state, max(1, self.copies(state)))
 
     def _kept_busy_s(self, bot: Bot, spec: Spec) -> float:
         """What is lost since the bot's other states can serve nobody during the run: worth · run / T of each."""

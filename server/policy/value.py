@@ -16,6 +16,9 @@ import math
 from collections.abc import Sequence
 
 LONGEST_RESIDENCE_S = 3600.0
+"""Over no longer than this a forecast is made: T."""
+LONGEST_STAY_S = 4 * 3600.0
+"""What would be needed later than so counts for nothing: by then other tasks and bets have moved everything."""
 NEGLIGIBLE = 1e-9
 RESCUED = 0.25
 """Share of the busy copies on whose end a task that missed can count: others want them too."""
@@ -94,13 +97,13 @@ def miss_s(cold_s: float, copies: float, duration_s: float) -> float:
     return -turns_s * math.expm1(-cold_s / turns_s)
 
 
-def residence_s(states: int, put_per_s: float, cold_s: float, fresh_for_s: float) -> float:
-    """T: how long a state stays on a bot, = states held in all / states put on bots per second.
+def stay_s(states: int, put_per_s: float, cold_s: float, fresh_for_s: float) -> float:
+    """How long a state stays on a bot, = states held in all / states put on bots per second.
 
-    Within [cold cost, one hour], never beyond the spec's freshness; an hour when nothing is known of puts.
+    Within [cold cost, four hours], never beyond the spec's freshness; an hour when nothing is known of puts.
     """
     stays_s = states / put_per_s if put_per_s > 0 else LONGEST_RESIDENCE_S
-    return min(max(stays_s, cold_s), LONGEST_RESIDENCE_S, max(fresh_for_s, 1.0))
+    return min(max(stays_s, cold_s), LONGEST_STAY_S, max(fresh_for_s, 1.0))
 
 
 def erlang_excess(rank: int, rate_per_s: float, patience_s: float) -> float:
