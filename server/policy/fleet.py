@@ -165,9 +165,10 @@ class Fleet:
         self.cleaners = [spec for spec in specs.values() if spec.purpose is Purpose.CLEAN and spec.active]
 
     def put_task(self, task: PendingTask) -> None:
-        """A task that waits."""
+        """A task that waits, in place of what was known of it."""
         self.version += 1
-        for wish in task.wishes:
+        known = self.queues.by_id.get(task.id, task)
+        for wish in dict.fromkeys((*task.wishes, *known.wishes)):
             self.changed.note(wish.family)
         self._know(task.dimensions)
         self.queues.put(task)

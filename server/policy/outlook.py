@@ -334,13 +334,13 @@ class Outlook:
     def _by_family(self) -> dict[str, list[Announcement]]:
         if self._announced_in is not self._view.announcements:
             self._announced_in = self._view.announcements
-            for family in self._announced:
-                self._fleet.changed.note(family)
             found: dict[str, list[Announcement]] = defaultdict(list)
             for one in self._announced_in:
                 found[one.family].append(one)
             for several in found.values():
                 several.sort(key=lambda one: (one.from_s, one.source))
+            for family in {**self._announced, **found}:
+                self._fleet.changed.note(family)
             self._announced = dict(found)
         return self._announced
 
