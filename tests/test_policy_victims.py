@@ -19,7 +19,11 @@ FAMILIES = ("a", "b", "c")
 FAST = (*POOL, ("fast", ("yes",)))
 BY_NAME = (*POOL, ("id", ("b2", "b3")))
 SPECS = [spec("a", fresh_for_s=1200.0), spec("b"), spec("c", slot="disk", dimensions=FAST)]
-DEMAND = {"a": demand(2.0), "b": demand(2.5), "c": demand(2.2, duration_s=200.0)}
+DEMAND = {
+    "a": demand(2.0, at_s=NOW_S),
+    "b": demand(2.5, at_s=NOW_S),
+    "c": demand(2.2, duration_s=200.0, at_s=NOW_S),
+}
 
 slots = st.dictionaries(
     st.sampled_from(("cache", "disk")),
@@ -32,12 +36,12 @@ slots = st.dictionaries(
     max_size=2,
 )
 moves = st.tuples(
-    st.sampled_from(("hold", "hold", "run", "begin", "warm", "wish", "pass", "announce", "drop")),
+    st.sampled_from(("hold", "hold", "run", "begin", "warm", "wish", "pass", "announce", "drop", "die", "spec")),
     st.integers(0, 7),
     st.sampled_from(FAMILIES),
     slots,
     st.booleans(),
-    st.sampled_from((0.0, 5.0, 45.0, 700.0)),
+    st.sampled_from((0.0, 45.0, 700.0)),  # of the demand no look is older than LOOK_AGE_S
 )
 
 
@@ -60,12 +64,13 @@ class World:
         self.now_s, self.announced = NOW_S, ()
         self.bots = {f"b{number}": idle_bot(number, dict([warm(FAMILIES[number % 3])]), True) for number in range(8)}
         self.tasks: dict[str, PendingTask] = {}
+        self.specs = {one.family: one for one in SPECS}
         self.given: dict[str, Callable[[Fleet], None]] = {}
         self.kept = Minds.about(Fleet(self.view()))
 
     def view(self):
         said = {"announcements": self.announced, "now_s": self.now_s}
-        return view(self.bots.values(), tasks=self.tasks.values(), specs=SPECS, demand=DEMAND, **said)
+        return view(self.bots.values(), tasks=self.tasks.values(), specs=self.specs.values(), demand=DEMAND, **said)
 
     def fresh(self) -> Minds:
         fleet = Fleet(self.view())
@@ -84,6 +89,12 @@ class World:
             self.put(idle_bot(number, holds, flag, self.now_s - 20.0 + seconds))
         elif what == "run":
             self.put(replace(idle_bot(number, holds, True), held=held(family=family)))
+        elif what == "die":
+            self.put(replace(self.bots[name], alive=flag))
+        elif what == "spec":
+            kept = self.specs[family]
+            self.specs[family] = replace(kept, fresh_for_s=seconds + 300.0, sequence=kept.sequence + 1)
+            fleet.put_spec(self.specs[family])
         elif what in ("begin", "warm") and name in fleet.idle:
             self.give(name, family, is_task=what == "begin")
         elif what == "wish":
@@ -101,7 +112,7 @@ class World:
             fleet.advance(self.now_s, replace(fleet.view, announcements=self.announced))
 
     def give(self, name: str, family: str, *, is_task: bool) -> None:
-        made = next(one for one in SPECS if one.family == family)
+        made = self.specs[family]
 
         def step(fleet: Fleet) -> None:
             if is_task:
@@ -134,6 +145,8 @@ def test_kept_up_it_says_what_one_made_anew_says(steps: list, busy: str) -> None
             for slot, wanted in (("", None), ("cache", None), ("cache", SPECS[0]), ("disk", SPECS[2])):
                 told = cheapest(world.kept, fits, slot, wanted, busy)
                 assert told == cheapest(once, fits, slot, wanted, busy)
+        for state in [(family, "g1") for family in FAMILIES]:
+            assert world.kept.stock.worth_s(state) == pytest.approx(once.stock.worth_s(state))
 
 
 # ---- what an operator would expect of it
@@ -152,6 +165,13 @@ def test_an_empty_bot_comes_before_one_that_holds_something_and_what_is_seldom_w
 
 def test_of_copies_that_are_worth_the_same_the_one_that_was_used_longest_ago_goes() -> None:
     assert victim(bot("b1", warm("b", used_s=50)), bot("b2", warm("b", used_s=500))) == "b2"
+
+
+def test_where_the_first_bot_of_a_kind_may_not_be_taken_the_next_of_that_kind_is_and_not_a_dearer_one() -> None:
+    alike = [bot("b1", warm("a", used_s=500)), bot("b2", warm("a", used_s=50))]
+    minds = Minds.about(Fleet(view([*alike, bot("b3", warm("b"))], specs=SPECS, demand=DEMAND)))
+    assert cheapest(minds, POOL, "cache", None, "") == "b1"
+    assert cheapest(minds, POOL, "cache", None, "b1") == "b2"
 
 
 def test_the_last_copy_of_what_a_task_waits_for_is_spared() -> None:
@@ -187,3 +207,19 @@ def test_worths_are_worked_out_anew_only_for_families_of_which_something_changed
     minds.fleet.put_bot(replace(bots[0], slots=dict([warm("a", used_s=5.0)])))
     cheapest(minds, POOL, "cache", None, "")
     assert asked == ["a"]
+
+
+def test_what_a_copy_is_worth_falls_as_soon_as_the_task_that_was_announced_for_it_has_not_come() -> None:
+    said = (Announcement("a", "", 1, NOW_S, NOW_S + 5.0, 0.9, "ci"),)
+    minds = Minds.about(Fleet(view([bot("b1", warm("a"))], specs=SPECS, announcements=said)))
+    minds.outlook.look()
+    assert minds.stock.worth_s(("a", "g1")) == pytest.approx(0.9 * 58.0)
+    minds.fleet.advance(NOW_S + 6.0)
+    assert minds.stock.worth_s(("a", "g1")) == 0.0
+
+
+def test_what_a_copy_is_worth_falls_when_the_task_that_waited_for_it_wants_something_else() -> None:
+    minds = Minds.about(Fleet(view([bot("b1", warm("a"))], specs=SPECS, tasks=[task("t1", "a")])))
+    assert minds.stock.worth_s(("a", "g1")) == pytest.approx(58.0)
+    minds.fleet.put_task(task("t1", "b"))
+    assert minds.stock.worth_s(("a", "g1")) == 0.0

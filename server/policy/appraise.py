@@ -49,7 +49,8 @@ class Appraiser:
     def promising(self, least: float) -> list[Spec]:
         """The specs of which one more copy is worth so much, but for the risk and for what it would displace.
 
-        Worked out anew where something changed, and where it was enough while demand only faded since.
+        Worked out anew for families of which something changed. Where demand has only faded since, what was too little
+        is left at that, though a state that stays for longer by now may be worth a little more: until everything turns.
         """
         fleet, outlook = self._fleet, self._outlook
         again: Iterable[str] = fleet.changed.since(self._read)
@@ -80,15 +81,19 @@ class Appraiser:
 
     def net(self, spec: Spec, bot: Bot | None = None) -> float:
         """The net value as a share of the cold cost, on a bot that gives nothing up or on this one."""
-        return _share(self._gross_of(spec), self.displaced_s(spec, bot) if bot is not None else 0.0)
+        return _share(self._gross_of(spec), self._displaced_s(spec, bot) if bot is not None else 0.0)
 
-    def displaced_s(self, spec: Spec, bot: Bot) -> float:
+    def probability(self, spec: Spec) -> float:
+        """That one more copy of the spec's state is needed, by arrivals alone."""
+        return self._gross_of(spec).probability
+
+    def _displaced_s(self, spec: Spec, bot: Bot) -> float:
         """What is lost on the bot when it is warmed for the spec."""
-        return self._stock.displaced_by(bot, spec, self._gross_of(spec).probability)
+        return self._stock.displaced_by(bot, spec, self.probability(spec))
 
     def value(self, spec: Spec, bot: Bot) -> Value:
         """The whole value of warming the bot, with its words."""
-        return self._told(spec, self._gross_of(spec), self.displaced_s(spec, bot))
+        return self._told(spec, self._gross_of(spec), self._displaced_s(spec, bot))
 
     def announced(self, spec: Spec, confidence: float, bot: Bot) -> Value:
         """The value of a copy for a task that was announced with this confidence.
@@ -138,7 +143,7 @@ class Appraiser:
         state = spec.family, spec.generation
         copy = self._stock.next_copy(state)
         costs = self._outlook.costs(spec.family)
-        probability, miss_s = self._outlook.need(state, copy)
+        probability, miss_s = self._outlook.need_and_miss(state, copy)
         return probability, max(0.0, miss_s - costs.warm_s), costs.cold_s
 
     def _risk_s(self, spec: Spec) -> float:

@@ -68,7 +68,7 @@ class Background:
     # ---- clean-ups
 
     def _clean(self) -> None:
-        if not self._fleet.cleaners:
+        if not self._fleet.cleaning_specs:
             return
         for bot in list(self._fleet.idle.values()):
             spec = cleaning_spec(self._fleet, bot)
@@ -115,7 +115,7 @@ class Background:
 
     def _warm_announced(self, spec: Spec, one: Announcement) -> bool:
         """Warms the bot that loses least, if what was announced is worth that."""
-        bot = self._best_bot(spec)
+        bot = self._best_bot(spec, one.confidence)
         if bot is None:
             return False
         value = self.appraiser.announced(spec, one.confidence, bot)
@@ -159,7 +159,8 @@ class Background:
         )
 
     def _push(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
-        bot = self._best_bot(spec) if self.appraiser.net(spec) >= self._least_net else None
+        worth_it = self.appraiser.net(spec) >= self._least_net
+        bot = self._best_bot(spec, self.appraiser.probability(spec)) if worth_it else None
         if bot is not None:
             net = self.appraiser.net(spec, bot)
             if net >= self._view.thresholds.value_threshold and self._is_granted(net):
@@ -183,16 +184,19 @@ class Background:
             return GateCheck(Gate.LEDGER, True, "No bets are on record.")
         return ledger.check(net, self._fleet.now_s)
 
-    def _best_bot(self, spec: Spec) -> Bot | None:
-        """The ready bot that loses least; on a par one that has a former generation of the same family there."""
+    def _best_bot(self, spec: Spec, probability: float) -> Bot | None:
+        """The ready bot that loses least of what is needed soon; on a par one that has a former generation there.
+
+        `probability` is that with which the warmed copy will be used.
+        """
         best = self._victims.cheapest(spec.dimensions, spec.slot, spec, lambda bot: self._is_ready_for(bot, spec))
-        former = self._former_holder(spec)
+        former = self._former_holder(spec, probability)
         if former is None or best is None:
             return former or best
-        lost_s = self.appraiser.displaced_s
-        return former if lost_s(spec, former) <= lost_s(spec, best) else best
+        lost_s = self._stock.displaced_by
+        return former if lost_s(former, spec, probability) <= lost_s(best, spec, probability) else best
 
-    def _former_holder(self, spec: Spec) -> Bot | None:
+    def _former_holder(self, spec: Spec, probability: float) -> Bot | None:
         """The ready bot that holds a former (or stale) state of the family whose stragglers miss it least."""
         fleet, best = self._fleet, None
         for generation in fleet.generations.get(spec.family, ()):
@@ -202,7 +206,7 @@ class Background:
                 bot = fleet.by_id[name]
                 ready = self._is_ready_for(bot, spec) and not fleet.has(bot, spec)
                 if ready and fleet.fits.fits(spec.dimensions, name):
-                    order = self.appraiser.displaced_s(spec, bot), fleet.poll_order(bot)
+                    order = self._stock.displaced_by(bot, spec, probability), fleet.poll_order(bot)
                     if best is None or order < best[0]:
                         best = order, bot
         return best[1] if best is not None else None

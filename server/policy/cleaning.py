@@ -18,7 +18,7 @@ def cleaning_spec(fleet: Fleet, bot: Bot) -> Spec | None:
         return None
     fitting = [
         spec
-        for spec in fleet.cleaners
+        for spec in fleet.cleaning_specs
         if (spec.slot in dirty or not spec.slot) and fleet.fits.fits(spec.dimensions, bot.id)
     ]
     return min(fitting, key=lambda spec: (spec.slot == "", spec.slot, spec.family), default=None)

@@ -86,17 +86,17 @@ class DemandSums:
         passed_s = sums.at_s - arrival_s
         one = tuple([2.0 ** (-passed_s / half_life) for half_life in HALF_LIVES_S]) if passed_s > 0.0 else ONE
         return DemandSums(
-            sums.at_s,
-            _sum(sums.counts, one),
-            _sum(sums.late, one) if late else sums.late,
-            sums.arrivals + 1.0,
-            _earlier(sums.since_s, arrival_s),
-            _earlier(sums.first_arrival_s, arrival_s),
-            max(sums.last_arrival_s, arrival_s),
-            sums.cold,
-            sums.warm,
-            sums.ended,
-            sums.lasted_s,
+            at_s=sums.at_s,
+            counts=_sum(sums.counts, one),
+            late=_sum(sums.late, one) if late else sums.late,
+            arrivals=sums.arrivals + 1.0,
+            since_s=_earlier(sums.since_s, arrival_s),
+            first_arrival_s=_earlier(sums.first_arrival_s, arrival_s),
+            last_arrival_s=max(sums.last_arrival_s, arrival_s),
+            cold=sums.cold,
+            warm=sums.warm,
+            ended=sums.ended,
+            lasted_s=sums.lasted_s,
         )
 
     def observe(

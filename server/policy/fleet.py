@@ -10,7 +10,6 @@ import heapq
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from server.policy.dimensions import Fits, Requirement
@@ -109,14 +108,14 @@ class Fleet:
         """Background runs that make a state and are not being stopped."""
         self.cleaning: dict[State, dict[str, Bot]] = defaultdict(dict)
         """Bots that are being cleaned, by the states that they keep."""
-        self._take(newest_specs(view.specs))
+        self._set_specs(newest_specs(view.specs))
         self.spec_of = {(spec.family, spec.generation): spec for spec in view.specs}
         """The newest revision of each state that a spec makes, former generations included."""
         self.queues = Queues()
         self.version = 0
         """Another one after every change."""
         self.changed: Feed[str] = Feed()
-        """Families of which copies, runs, waiting tasks, the spec or the demand changed."""
+        """Families of which copies, runs, waiting tasks, the spec, the demand or what is announced changed."""
         self.moved: Feed[str] = Feed()
         """Bots that were put in anew or were given something."""
         self._begun: dict[str, State] = {}
@@ -140,7 +139,7 @@ class Fleet:
         while self._expiries and self._expiries[0][0] < now_s:
             at_s, name, slot = heapq.heappop(self._expiries)
             if name in self.idle and self._expires_s(self.by_id[name].slots.get(slot)) == at_s:
-                self.put_bot(replace(self.by_id[name]))
+                self.put_bot(self.by_id[name])
         while self._quiet and self._quiet[0][0] <= now_s:
             self.put_bot(self.by_id[heapq.heappop(self._quiet)[1]])
 
@@ -153,16 +152,17 @@ class Fleet:
         for state in [one for one in self.spec_of if one[0] == spec.family and one[1] not in kept]:
             del self.spec_of[state]
         self.spec_of[spec.family, spec.generation] = spec
-        self._take(newest_specs([*self.specs.values(), spec]))
+        self._set_specs(newest_specs([*self.specs.values(), spec]))
         self._know(spec.dimensions)
         if known is None or known.fresh_for_s != spec.fresh_for_s:
             for bot in list(self.idle.values()):
                 if any(slot.family == spec.family for slot in bot.slots.values()):
-                    self.put_bot(replace(bot))
+                    self.put_bot(bot)
 
-    def _take(self, specs: dict[str, Spec]) -> None:
+    def _set_specs(self, specs: dict[str, Spec]) -> None:
+        """The newest of each family, and those of them that clean."""
         self.specs = specs
-        self.cleaners = [spec for spec in specs.values() if spec.purpose is Purpose.CLEAN and spec.active]
+        self.cleaning_specs = [spec for spec in specs.values() if spec.purpose is Purpose.CLEAN and spec.active]
 
     def put_task(self, task: PendingTask) -> None:
         """A task that waits, in place of what was known of it."""

@@ -72,7 +72,7 @@ class Outlook:
     """
 
     def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+        self._fleet, self._specs = fleet, fleet.specs
         self._rates: dict[str, dict[str, _Rates]] = {}
         """By family and generation."""
         self._costs: dict[str, Costs] = {}
@@ -103,8 +103,21 @@ class Outlook:
     def look(self) -> None:
         """Demand fades with time: another look, unless the last one was a moment ago."""
         self._by_family()
+        self._take_specs()
         if not 0.0 <= self._fleet.now_s - self._looked_s <= LOOK_AGE_S:
             self._look_anew()
+
+    def _take_specs(self) -> None:
+        """What was worked out of families with another spec does not hold."""
+        specs, known = self._fleet.specs, self._specs
+        if specs is known:
+            return
+        self._specs = specs
+        for family, spec in specs.items():
+            if known.get(family) is not spec:
+                self._rates.pop(family, None)
+                self._costs.pop(family, None)
+                self._fleet.changed.note(family)
 
     def _look_anew(self) -> None:
         self._looked_s, self._held_states = self._fleet.now_s, self._fleet.held_states
@@ -286,9 +299,9 @@ class Outlook:
 
     def forecast(self, state: State, copy: int) -> float:
         """V(k, j) by arrivals alone, within the horizon."""
-        return self.need(state, copy)[0]
+        return self.need_and_miss(state, copy)[0]
 
-    def need(self, state: State, copy: int) -> tuple[float, float]:
+    def need_and_miss(self, state: State, copy: int) -> tuple[float, float]:
         """V(k, j) by arrivals alone, and m: what a task pays that misses the copy, in seconds.
 
         A busy copy may free itself in time for such a task.

@@ -27,8 +27,8 @@ class Stock:
         """By family, since they hold until something of the family changes, or demand is looked at anew."""
         self.forgotten: Feed[str] = Feed()
         """Families of which copies may be worth something else now."""
-        self.times_all = 0
-        """How often that was all of them."""
+        self.all_forgotten = 0
+        """How often everything was forgotten at once, which `forgotten` does not tell."""
 
     def copies(self, state: State) -> int:
         """Fresh copies on idle bots."""
@@ -69,7 +69,7 @@ class Stock:
         if self._looks != outlook.looks:
             self._looks = outlook.looks
             self._worths.clear()
-            self.times_all += 1
+            self.all_forgotten += 1
             return
         for family in fleet.changed.since(read):
             self._forget(family)

@@ -35,11 +35,11 @@ class _Entry(NamedTuple):
 class _Pile:
     """Idle bots that look alike. `entry` is up to date, or None."""
 
-    __slots__ = ("entry", "orders", "polls")
+    __slots__ = ("entry", "not_waiting", "orders")
 
     def __init__(self) -> None:
         self.orders: list[Order] = []
-        self.polls = 0
+        self.not_waiting = 0
         """How many of the bots do not wait at the server: their turn depends on the time."""
         self.entry: _Entry | None = None
 
@@ -77,13 +77,13 @@ class _OfSlot:
     def __init__(self, slot: str, fleet: Fleet, stock: Stock) -> None:
         self._slot, self._fleet, self._stock = slot, fleet, stock
         self._fits: object = None
-        self._moved, self._forgotten, self._times_all, self._at_s = 0, 0, -1, fleet.now_s
+        self._moved, self._forgotten, self._all_forgotten, self._at_s = 0, 0, -1, fleet.now_s
         self._start_again()
 
     def _start_again(self) -> None:
         self._piles: dict[Look, _Pile] = defaultdict(_Pile)
         self._where: dict[str, tuple[Bot, Look, Order]] = {}
-        self._with: dict[str, set[Look]] = defaultdict(set)
+        self._looks_with: dict[str, set[Look]] = defaultdict(set)
         """The looks in which something of a family counts."""
         self._heaps: dict[Requirement, list[_Entry]] = {}
 
@@ -160,13 +160,13 @@ class _OfSlot:
         if self._at_s != fleet.now_s:
             self._at_s = fleet.now_s
             old.update(dict.fromkeys(look for look, pile in self._piles.items() if self._sort_again(look, pile)))
-        if self._times_all != stock.times_all:
+        if self._all_forgotten != stock.all_forgotten:
             old = dict.fromkeys(self._piles)
             self._heaps.clear()
         else:
             for family in stock.forgotten.since(self._forgotten):
-                old.update(dict.fromkeys(self._with.get(family, ())))
-        self._times_all, self._forgotten = stock.times_all, stock.forgotten.end
+                old.update(dict.fromkeys(self._looks_with.get(family, ())))
+        self._all_forgotten, self._forgotten = stock.all_forgotten, stock.forgotten.end
         for look in old:
             self._look_again(look)
 
@@ -192,22 +192,22 @@ class _OfSlot:
     def _take_out(self, bot: Bot, look: Look, order: Order) -> None:
         pile = self._piles[look]
         del pile.orders[bisect_left(pile.orders, order)]
-        pile.polls -= not bot.held_poll
+        pile.not_waiting -= not bot.held_poll
         if not pile.orders:
             del self._piles[look]
             for held in look.counting:
-                self._with[held.family].discard(look)
+                self._looks_with[held.family].discard(look)
 
     def _put_in(self, bot: Bot, look: Look, order: Order) -> None:
         pile = self._piles[look]
         insort(pile.orders, order)
-        pile.polls += not bot.held_poll
+        pile.not_waiting += not bot.held_poll
         for held in look.counting:
-            self._with[held.family].add(look)
+            self._looks_with[held.family].add(look)
 
     def _sort_again(self, look: Look, pile: _Pile) -> bool:
-        """Who is late by now comes last. Whether there is any such bot."""
-        if not pile.polls:
+        """Who is late by now comes last; whether any bot of the pile can be, since it does not wait at the server."""
+        if not pile.not_waiting:
             return False
         by_id = self._fleet.by_id
         for order in pile.orders:
