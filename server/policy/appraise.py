@@ -40,7 +40,7 @@ class Appraiser:
 
     def __init__(self, fleet: Fleet, outlook: Outlook, stock: Stock) -> None:
         self._fleet, self._outlook, self._stock = fleet, outlook, stock
-        self._version, self._at_s = -1, 0.0
+        self._as_of = -1, -1, 0.0
         self._known: dict[str, _Gross] = {}
         self._turns, self._read = -1, 0
         self._promise: dict[str, tuple[float, int]] = {}
@@ -124,8 +124,9 @@ class Appraiser:
 
     def _gross_of(self, spec: Spec) -> _Gross:
         fleet = self._fleet
-        if self._version != fleet.version or self._at_s != fleet.now_s:
-            self._version, self._at_s = fleet.version, fleet.now_s
+        as_of = fleet.changed.end, fleet.moved.end, fleet.now_s
+        if self._as_of != as_of:
+            self._as_of = as_of
             self._known.clear()
         found = self._known.get(spec.family)
         if found is None:

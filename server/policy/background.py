@@ -50,10 +50,9 @@ class Background:
             self._place_bets(hopeful)
 
     def _pool_lets_pass(self) -> bool:
-        """The gates that are the same for all bets."""
+        """The gates that are the same for all bets, but for utilization, which is asked first of all."""
         levels = self.levels
-        checks = levels.switch_check(), levels.utilization_check(), levels.view_check(), levels.ledger_check()
-        return all(check.passed for check in checks)
+        return all(check.passed for check in (levels.switch_check(), levels.view_check(), levels.ledger_check()))
 
     def _is_ready(self, bot: Bot) -> bool:
         """Whether the bot may be bet on at all: nothing waits for it, and no slot of it is dirty or in doubt."""
@@ -62,7 +61,7 @@ class Background:
 
     def _is_ready_for(self, bot: Bot, spec: Spec) -> bool:
         """Whether it may be bet on the spec, which may have failed there."""
-        waits = bool(bot.failed_s) and gates.is_backing_off(bot, spec, self._view.thresholds, self._fleet.now_s)
+        waits = gates.is_backing_off(bot, spec, self._view.thresholds, self._fleet.now_s)
         return not waits and self._is_ready(bot)
 
     # ---- clean-ups

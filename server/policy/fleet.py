@@ -72,7 +72,8 @@ def held_states(bot: Bot) -> list[State]:
     return [(slot.family, slot.generation) for slot in bot.slots.values() if slot.phase in HOLDING]
 
 
-def _count_down(counts: Counter[Any], key: object) -> None:
+def count_down(counts: Counter[Any], key: object) -> None:
+    """One less; what is down to nothing is no longer there."""
     counts[key] -= 1
     if counts[key] <= 0:
         del counts[key]
@@ -112,8 +113,6 @@ class Fleet:
         self.spec_of = {(spec.family, spec.generation): spec for spec in view.specs}
         """The newest revision of each state that a spec makes, former generations included."""
         self.queues = Queues()
-        self.version = 0
-        """Another one after every change."""
         self.changed: Feed[str] = Feed()
         """Families of which copies, runs, waiting tasks, the spec, the demand or what is announced changed."""
         self.moved: Feed[str] = Feed()
@@ -145,7 +144,6 @@ class Fleet:
 
     def put_spec(self, spec: Spec) -> None:
         """Another revision or generation of a spec, or a new one; the generation before it stays known."""
-        self.version += 1
         self.changed.note(spec.family)
         known = self.specs.get(spec.family)
         kept = {spec.generation, known.generation if known is not None else ""}
@@ -166,7 +164,6 @@ class Fleet:
 
     def put_task(self, task: PendingTask) -> None:
         """A task that waits, in place of what was known of it."""
-        self.version += 1
         known = self.queues.by_id.get(task.id, task)
         for wish in dict.fromkeys((*task.wishes, *known.wishes)):
             self.changed.note(wish.family)
@@ -175,7 +172,6 @@ class Fleet:
 
     def drop_task(self, task: PendingTask) -> None:
         """A task that waits no longer."""
-        self.version += 1
         for wish in task.wishes:
             self.changed.note(wish.family)
         self.queues.drop(task.id)
@@ -192,7 +188,6 @@ class Fleet:
 
     def put_bot(self, bot: Bot) -> None:
         """A bot as it is now, in place of what was known of it."""
-        self.version += 1
         if bot.id in self.usable:
             self._forget(self.by_id[bot.id])
         self._note(bot)
@@ -256,7 +251,7 @@ class Fleet:
                 self.held_states -= 1
             elif slot.phase is Phase.IN_USE and slot.family:
                 self.held_states -= 1
-                _count_down(self.busy, (slot.family, slot.generation))
+                count_down(self.busy, (slot.family, slot.generation))
         self._leave_idle(bot)
         if self.real.pop(bot.id, None) is not None:
             self.real_in[group] -= 1
@@ -269,7 +264,7 @@ class Fleet:
             elif made is not None:
                 self.warming[made].pop(bot.id, None)
         elif begun is not None:
-            _count_down(self.busy, begun)
+            count_down(self.busy, begun)
 
     def _note(self, bot: Bot) -> None:
         """What the bot holds, runs or was given has changed, or is about to."""
@@ -290,7 +285,7 @@ class Fleet:
                 state = slot.family, slot.generation
                 if self.fresh[state].pop(bot.id, None) is None:
                     self.stale[state].pop(bot.id, None)
-                _count_down(self.generations[slot.family], slot.generation)
+                count_down(self.generations[slot.family], slot.generation)
 
     # ---- what a decision does
 
@@ -307,7 +302,6 @@ class Fleet:
 
     def begin_warm_up(self, bot: Bot, spec: Spec) -> None:
         """The idle bot runs for the spec from now on."""
-        self.version += 1
         self._leave_idle(bot)
         self.background[bot.id] = bot
         self.warming[spec.family, spec.generation][bot.id] = bot

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from server.policy.dimensions import Requirement
-from server.policy.fleet import Fleet
+from server.policy.fleet import Fleet, count_down
 from server.policy.looks import Look, Order, look_of, order_of
 from server.policy.model import Bot, Spec
 from server.policy.stock import Stock
@@ -35,12 +35,10 @@ class _Entry(NamedTuple):
 class _Pile:
     """Idle bots that look alike. `entry` is up to date, or None."""
 
-    __slots__ = ("entry", "not_waiting", "orders")
+    __slots__ = ("entry", "orders")
 
     def __init__(self) -> None:
         self.orders: list[Order] = []
-        self.not_waiting = 0
-        """How many of the bots do not wait at the server: their turn depends on the time."""
         self.entry: _Entry | None = None
 
 
@@ -85,6 +83,8 @@ class _OfSlot:
         self._where: dict[str, tuple[Bot, Look, Order]] = {}
         self._looks_with: dict[str, set[Look]] = defaultdict(set)
         """The looks in which something of a family counts."""
+        self._polling: Counter[Look] = Counter()
+        """How many bots of each look do not wait at the server: their turn depends on the time."""
         self._heaps: dict[Requirement, list[_Entry]] = {}
 
     # ---- asked
@@ -159,7 +159,9 @@ class _OfSlot:
         old = self._move()
         if self._at_s != fleet.now_s:
             self._at_s = fleet.now_s
-            old.update(dict.fromkeys(look for look, pile in self._piles.items() if self._sort_again(look, pile)))
+            for look in self._polling:
+                self._sort_again(look)
+                old[look] = None
         if self._all_forgotten != stock.all_forgotten:
             old = dict.fromkeys(self._piles)
             self._heaps.clear()
@@ -192,29 +194,27 @@ class _OfSlot:
     def _take_out(self, bot: Bot, look: Look, order: Order) -> None:
         pile = self._piles[look]
         del pile.orders[bisect_left(pile.orders, order)]
-        pile.not_waiting -= not bot.held_poll
+        if not bot.held_poll:
+            count_down(self._polling, look)
         if not pile.orders:
             del self._piles[look]
             for held in look.counting:
                 self._looks_with[held.family].discard(look)
 
     def _put_in(self, bot: Bot, look: Look, order: Order) -> None:
-        pile = self._piles[look]
-        insort(pile.orders, order)
-        pile.not_waiting += not bot.held_poll
+        insort(self._piles[look].orders, order)
+        if not bot.held_poll:
+            self._polling[look] += 1
         for held in look.counting:
             self._looks_with[held.family].add(look)
 
-    def _sort_again(self, look: Look, pile: _Pile) -> bool:
-        """Who is late by now comes last; whether any bot of the pile can be, since it does not wait at the server."""
-        if not pile.not_waiting:
-            return False
-        by_id = self._fleet.by_id
+    def _sort_again(self, look: Look) -> None:
+        """Who is late by now comes last."""
+        by_id, pile = self._fleet.by_id, self._piles[look]
         for order in pile.orders:
             bot = by_id[order[-1]]
             self._where[bot.id] = bot, look, order_of(bot, look, self._fleet)
         pile.orders = sorted(self._where[order[-1]][2] for order in pile.orders)
-        return True
 
     def _look_again(self, look: Look) -> None:
         pile = self._piles.get(look)

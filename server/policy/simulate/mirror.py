@@ -61,8 +61,7 @@ class _Lazily(Mapping[Key, Demand]):
 
     def get(self, key: Key, default: Any = None) -> Any:
         """As a mapping's own, without an exception for each key that is not there."""
-        found = self._made.get(key)
-        return found if found is not None else self[key] if key in self.sums else default
+        return self[key] if key in self.sums else default
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self.sums)
