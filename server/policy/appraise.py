@@ -42,37 +42,33 @@ class Appraiser:
         self._fleet, self._outlook, self._stock = fleet, outlook, stock
         self._as_of = -1, -1, 0.0
         self._known: dict[str, _Gross] = {}
-        self._turns, self._read = -1, 0
-        self._promise: dict[str, tuple[float, int]] = {}
-        """By family the most that one more copy can be worth, where that was enough, and at which look."""
+        self._turns, self._read, self._faded = -1, 0, 0
+        self._promise: dict[str, float] = {}
+        """By family the most that one more copy can be worth, where that is enough for any bet."""
 
     def promising(self, least: float) -> list[Spec]:
         """The specs of which one more copy is worth so much, but for the risk and for what it would displace.
 
-        Worked out anew for families of which something changed. Where demand has only faded since, what was too little
-        is left at that, though a state that stays for longer by now may be worth a little more: until everything turns.
+        Where demand has only faded, what was too little is not worth more now.
         """
         fleet, outlook = self._fleet, self._outlook
-        again: Iterable[str] = fleet.changed.since(self._read)
-        if self._turns != outlook.turns:
-            again = list(fleet.specs)
+        again: Iterable[str] = fleet.specs
+        if self._turns == outlook.turns:
+            faded = [family for family in outlook.faded.since(self._faded) if family in self._promise]
+            again = dict.fromkeys([*fleet.changed.since(self._read), *faded])
         for family in again:
-            self._promise.pop(family, None)
-            self._look_at(family)
-        self._read, self._turns = fleet.changed.end, outlook.turns
-        faded = [family for family, (most, looks) in self._promise.items() if most >= least and looks != outlook.looks]
-        for family in faded:
-            self._look_at(family)
-        return [fleet.specs[family] for family, (most, _) in self._promise.items() if most >= least]
+            spec = fleet.specs.get(family)
+            most = self._most(spec) if spec is not None else -1.0
+            if most >= fleet.view.thresholds.value_threshold:
+                self._promise[family] = most
+            else:
+                self._promise.pop(family, None)
+        self._read, self._faded, self._turns = fleet.changed.end, outlook.faded.end, outlook.turns
+        return [fleet.specs[family] for family, most in self._promise.items() if most >= least]
 
-    def _look_at(self, family: str) -> None:
-        """Notes what one more copy is worth at most, where that is enough for any bet."""
-        spec = self._fleet.specs.get(family)
-        most = self._most(spec) if spec is not None else -1.0
-        if most >= self._fleet.view.thresholds.value_threshold:
-            self._promise[family] = most, self._outlook.looks
-        else:
-            self._promise.pop(family, None)
+    def promise(self, family: str) -> float:
+        """What one more copy was worth at most when that was last asked; what is bet on meanwhile makes it less."""
+        return self._promise.get(family, -1.0)
 
     def _most(self, spec: Spec) -> float:
         """The net value with neither risk nor anything displaced."""

@@ -158,12 +158,23 @@ class Background:
         )
 
     def _push(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
-        worth_it = self.appraiser.net(spec) >= self._least_net
-        bot = self._best_bot(spec, self.appraiser.probability(spec)) if worth_it else None
+        bot = self._best_bot(spec, self.appraiser.probability(spec)) if self._may_be_worth_it(spec) else None
         if bot is not None:
             net = self.appraiser.net(spec, bot)
             if net >= self._view.thresholds.value_threshold and self._is_granted(net):
                 heapq.heappush(heap, (-net, spec.family, bot.id))
+
+    def _may_be_worth_it(self, spec: Spec) -> bool:
+        """Whether a bet would be worth enough on a bot that loses as little as any, or has a former generation."""
+        least = self._least_net
+        if not self._has_former(spec):
+            least += self._victims.least_s(spec.dimensions, spec.slot) / self._outlook.cold_s(spec.family)
+        return self.appraiser.promise(spec.family) >= least and self.appraiser.net(spec) >= least
+
+    def _has_former(self, spec: Spec) -> bool:
+        """Whether an idle bot holds a former generation of the family, or a stale copy."""
+        held = self._fleet.generations.get(spec.family, ())
+        return len(held) > (spec.generation in held) or bool(self._fleet.stale.get((spec.family, spec.generation)))
 
     @cached_property
     def _least_net(self) -> float:

@@ -29,6 +29,7 @@ ENOUGH_ENDED = 7.0
 """A memory tells how long tasks take from so many that ended on."""
 
 EMPTY = Sketch()
+LN_2 = math.log(2.0)
 NONE = (0.0,) * len(HALF_LIVES_S)
 ONE = (1.0,) * len(HALF_LIVES_S)
 
@@ -66,11 +67,14 @@ class DemandSums:
             return self
         fading = [2.0 ** (-passed_s / half_life) for half_life in HALF_LIVES_S]
         fades = 2.0 ** (-passed_s / COST_HALF_LIFE_S)
-        return replace(
-            self,
+        return DemandSums(
             at_s=now_s,
             counts=_faded(self.counts, fading),
             late=_faded(self.late, fading),
+            arrivals=self.arrivals,
+            since_s=self.since_s,
+            first_arrival_s=self.first_arrival_s,
+            last_arrival_s=self.last_arrival_s,
             cold=self.cold.scaled(fades) if self.cold.weights else self.cold,
             warm=self.warm.scaled(fades) if self.warm.weights else self.warm,
             ended=_faded(self.ended, fading),
@@ -146,7 +150,7 @@ class DemandSums:
     def _per_s(self, counts: tuple[float, ...], now_s: float) -> dict[int, float]:
         watched_s = max(LEAST_WATCHED_S, now_s - self.since_s) if self.since_s else LEAST_WATCHED_S
         return {
-            half_life: count * math.log(2.0) / (half_life * (1.0 - 2.0 ** (-watched_s / half_life)))
+            half_life: count * LN_2 / (half_life * (1.0 - 2.0 ** (-watched_s / half_life)))
             for half_life, count in zip(HALF_LIVES_S, counts, strict=True)
         }
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import bisect
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 QUIET_S = 120.0
@@ -125,6 +126,23 @@ class _Key:
             ]
             self.slot = slot
 
+    def fade(self) -> None:
+        """It led once more: what followed before counts less, and what is left of too little is forgotten."""
+        for key, one in list(self.following.items()):
+            one.hits *= FADES
+            one.count *= FADES
+            if one.hits < LEAST_REMEMBERED:
+                del self.following[key]
+
+    def keep_likeliest(self) -> None:
+        """Forgets all but MOST_FOLLOWERS of those that follow."""
+        hits = sorted([one.hits for one in self.following.values()], reverse=True)
+        least = hits[MOST_FOLLOWERS - 1]
+        even = sorted(key for key, one in self.following.items() if one.hits == least)
+        kept = {key: one for key, one in self.following.items() if one.hits > least}
+        kept.update((key, self.following[key]) for key in even[: MOST_FOLLOWERS - len(kept)])
+        self.following = kept
+
     def chance(self, now_s: float, since_s: float) -> float:
         """Probability that it comes within a window, whatever led: 1 − e^(−1800 ρ), ρ its slots per second.
 
@@ -195,21 +213,25 @@ class Followers:
         if known is None:
             return
         known.trials = known.trials * FADES + 1.0
-        for following in known.following.values():
-            following.hits *= FADES
-            following.count *= FADES
-        known.following = {key: one for key, one in known.following.items() if one.hits >= LEAST_REMEMBERED}
-        for key, other in reversed(self._keys.items()):
-            if other.last_s < led_s + OPENS_S:
-                break
-            first = bisect.bisect_left(other.history_s, led_s + OPENS_S)
-            count = bisect.bisect_right(other.history_s, led_s + CLOSES_S) - first
-            if key != leader and count > 0:
-                following = known.following.setdefault(key, _Following())
-                following.hit(count, other.history_s[first] - led_s)
-        if len(known.following) > MOST_FOLLOWERS:
-            most = sorted(known.following.items(), key=lambda item: (-item[1].hits, item[0]))
-            known.following = dict(most[:MOST_FOLLOWERS])
+        known.fade()
+        following, opened_s, closed_s = known.following, led_s + OPENS_S, led_s + CLOSES_S
+        for key, other in self._candidates(known, opened_s):
+            first = bisect.bisect_left(other.history_s, opened_s)
+            count = bisect.bisect_right(other.history_s, closed_s, first) - first
+            if count > 0 and key != leader:
+                one = following.get(key)
+                if one is None:
+                    one = following[key] = _Following()
+                one.hit(count, other.history_s[first] - led_s)
+        if len(following) > MOST_FOLLOWERS:
+            known.keep_likeliest()
+
+    def _candidates(self, leader: _Key, opened_s: float) -> Iterable[tuple[str, _Key]]:
+        """Keys that may have followed since then, but for new ones where those known leave no place for any."""
+        following, keys = leader.following, self._keys
+        if len(following) >= MOST_FOLLOWERS and min(one.hits for one in following.values()) > 1.0:
+            return [(key, keys[key]) for key in following if key in keys]
+        return takewhile(lambda item: item[1].last_s >= opened_s, reversed(keys.items()))
 
     def _pair(self, leader: str, follower: str, now_s: float) -> Pair:
         known, other = self._keys[leader], self._keys.get(follower)

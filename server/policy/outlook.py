@@ -6,8 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from server.policy.demand import with_guess
+from server.policy.demand_looks import DemandLooks
+from server.policy.feed import Feed
 from server.policy.fleet import Fleet
 from server.policy.model import Announcement, Demand, PoolView
 from server.policy.queues import State
@@ -27,8 +30,10 @@ ANNOUNCED_AHEAD_S = 30.0
 """An announcement counts from this long before the latest moment at which a warm-up would still be in time."""
 SHORT_BY = 0.5
 """An announced task needs a copy more when so much of one is lacking for it."""
-LOOK_AGE_S = 30.0
-"""A look at the demand holds for this long; what changes of a family meanwhile counts at once."""
+SUMS_AGE_S = 30.0
+"""What is summed up over all families holds for this long …"""
+DRIFT = 0.2
+"""… and how long states stay, and tasks take on average, until that is off by such a share."""
 MATTERS_TASKS = 6.0
 """For so many tasks' lengths after a cold start it matters which copies there are; then the stock has forgotten it."""
 SHORTEST_HORIZON_S = 900.0
@@ -63,12 +68,39 @@ class _Rates:
         self.needs: dict[tuple[int, int], tuple[float, float]] = {}
 
 
+class _Glance(NamedTuple):
+    """The memories of a family's demand, and when it was looked at."""
+
+    memories: Sequence[int]
+    at_s: float
+
+    def now(self, demand: Demand) -> list[float]:
+        """The rates as they had decayed by then."""
+        return self._faded(demand.rates_per_s, demand.at_s)
+
+    def late(self, demand: Demand) -> list[float]:
+        """Those of arrivals that came late."""
+        return self._faded(demand.late_per_s, demand.at_s)
+
+    def _faded(self, per_s: Mapping[int, float], at_s: float) -> list[float]:
+        rates = [per_s.get(memory, 0.0) for memory in self.memories]
+        passed_s = self.at_s - at_s if at_s and per_s else 0.0
+        if passed_s <= 0.0:
+            return rates
+        fading = [2.0 ** (-passed_s / memory) if memory else 1.0 for memory in self.memories]
+        return [rate * fade for rate, fade in zip(rates, fading, strict=True)]
+
+
+def _is_off(now: float, known: float) -> bool:
+    return abs(now - known) > DRIFT * known
+
+
 class Outlook:
     """Demand for the states of a pool. Rates are tasks per second, costs are seconds.
 
-    All of it is as of the last look, but for families of which something was heard since. So an answer does not depend
-    on what was asked before. Where the fleet is kept up, `look()` is called at every decision, `stirred()` says that a
-    family's demand changed, `turned()` that all did.
+    All of a family is as of the last look at it, which does not depend on what was asked before. Where the fleet is
+    kept up, `look()` is called at every decision, `stirred()` says that a family's demand changed, `turned()` that all
+    did.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -79,33 +111,52 @@ class Outlook:
         self._named: dict[str, list[Demand]] | None = None
         self._announced_in: tuple[Announcement, ...] = ()
         self._announced: dict[str, list[Announcement]] = {}
-        self.looks, self.turns = 0, 0
-        """How often everything was looked at anew, and how often that was since everything changed at once."""
-        self._look_anew()
+        self.faded: Feed[str] = Feed()
+        """Families that were looked at anew though nothing was heard: they are worth less by now."""
+        self.turns = 0
+        """How often everything was looked at anew."""
+        self._turn()
 
     @property
     def _view(self) -> PoolView:
         return self._fleet.view
 
     def stirred(self, state: State) -> None:
-        """A task of this state came, or what is known of its family's costs changed."""
-        family = state[0]
-        self._rates.pop(family, None)
+        """A task of this state came."""
+        self._looks.note(state[0], self._fleet.now_s)
+        self._unsummed.add(state[0])
+        self._costs.pop(state[0], None)
+        self._forget_rates(state[0])
+
+    def measured(self, family: str) -> None:
+        """What is known of the costs of a family, or of how long its tasks take, changed."""
+        self._unsummed.add(family)
         self._costs.pop(family, None)
+        for rates in self._rates.get(family, {}).values():
+            rates.needs.clear()
+        self._fleet.changed.note(family)
+
+    def _forget_rates(self, family: str) -> None:
+        self._rates.pop(family, None)
         self._fleet.changed.note(family)
 
     def turned(self) -> None:
         """The weights of the memories or the residence changed: nothing that was worked out holds."""
         self._named = None
-        self.turns += 1
-        self._look_anew()
+        self._turn()
 
     def look(self) -> None:
-        """Demand fades with time: another look, unless the last one was a moment ago."""
+        """Demand fades with time: another look at those families whose last one is over."""
         self._by_family()
         self._take_specs()
-        if not 0.0 <= self._fleet.now_s - self._looked_s <= LOOK_AGE_S:
-            self._look_anew()
+        for family in self._looks.over(self._fleet.now_s):
+            self._rates.pop(family, None)
+            self.faded.note(family)
+        if not 0.0 <= self._fleet.now_s - self._summed_s <= SUMS_AGE_S:
+            self._sum_up()
+            held, mean_s = self._fleet.held_states, self._mean_s
+            if _is_off(held, self._held_states) or _is_off(mean_s, self._mean_duration_s):
+                self._turn()
 
     def _take_specs(self) -> None:
         """What was worked out of families with another spec does not hold."""
@@ -115,20 +166,32 @@ class Outlook:
         self._specs = specs
         for family, spec in specs.items():
             if known.get(family) is not spec:
-                self._rates.pop(family, None)
                 self._costs.pop(family, None)
-                self._fleet.changed.note(family)
+                self._forget_rates(family)
 
-    def _look_anew(self) -> None:
-        self._looked_s, self._held_states = self._fleet.now_s, self._fleet.held_states
-        self.looks += 1
+    def _turn(self) -> None:
+        self.turns += 1
         self._rates.clear()
-        per_s = {family: self.family_per_s(family) for family in self._view.demand}
-        lasting = {family: known.duration_s for family, known in self._view.demand.items() if known.duration_s}
-        measured_per_s = sum(per_s[family] for family in lasting)
-        work = sum(per_s[family] * duration_s for family, duration_s in lasting.items())
-        self._all_per_s = sum(per_s.values())
-        self._mean_duration_s = work / measured_per_s if measured_per_s > 0.0 else DEFAULT_DURATION_S
+        self._weights: dict[tuple[int, ...], list[float]] = {}
+        self._looks = DemandLooks(self._view.demand, self._fleet.now_s)
+        self._per_s: dict[str, float] = {}
+        self._measured: dict[str, tuple[float, float]] = {}
+        """Per family the rate at which tasks came whose lengths are known, and the bots that they occupy."""
+        self._unsummed = set(self._view.demand)
+        self._sum_up()
+        self._held_states, self._mean_duration_s = self._fleet.held_states, self._mean_s
+
+    def _sum_up(self) -> None:
+        self._summed_s = self._fleet.now_s
+        for family in self._unsummed:
+            known = self._view.demand.get(family, _NOBODY)
+            self._per_s[family] = per_s = self.family_per_s(family)
+            self._measured[family] = (per_s, per_s * known.duration_s) if known.duration_s else (0.0, 0.0)
+        self._unsummed.clear()
+        self._all_per_s = sum(self._per_s.values())
+        measured_per_s = sum([per_s for per_s, _ in self._measured.values()])
+        work = sum([work for _, work in self._measured.values()])
+        self._mean_s = work / measured_per_s if measured_per_s > 0.0 else DEFAULT_DURATION_S
 
     # ---- costs
 
@@ -181,38 +244,45 @@ class Outlook:
             of_family = self._rates[family] = {}
         found = of_family.get(generation)
         if found is None:
-            memories = list(self._view.demand.get(family, _NOBODY).rates_per_s) or [0]
-            known = self._view.memory_weights
-            weights = [known.get(memory, 0.0) for memory in memories] if known else [1.0] * len(memories)
-            in_all = sum(weights) or 1.0
-            weights = [weight / in_all for weight in weights]
+            memories = tuple(self._view.demand.get(family, _NOBODY).rates_per_s) or (0,)
+            weights = self._weights_of(memories)
             matters_s = max(SHORTEST_HORIZON_S, self.cold_s(family) + MATTERS_TASKS * self.mean_duration_s())
-            rates = self._work_out(state, memories)
+            rates = self._work_out(state, _Glance(memories, self._looks.at_s(family)))
             found = of_family[generation] = _Rates(rates, weights, self._stay_s(family), matters_s)
         return found
 
-    def _work_out(self, state: State, memories: Sequence[int]) -> list[float]:
+    def _weights_of(self, memories: tuple[int, ...]) -> list[float]:
+        """Learned or all the same; they add up to 1."""
+        found = self._weights.get(memories)
+        if found is None:
+            known = self._view.memory_weights
+            found = [known.get(memory, 0.0) for memory in memories] if known else [1.0] * len(memories)
+            in_all = sum(found) or 1.0
+            found = self._weights[memories] = [weight / in_all for weight in found]
+        return found
+
+    def _work_out(self, state: State, glance: _Glance) -> list[float]:
         family, generation = state
         view, spec = self._view, self._fleet.specs.get(family)
         own = view.generation_demand.get(state, _NOBODY)
         whole = view.demand.get(family, _NOBODY)
         if spec is None:
-            return self._now(own if state in view.generation_demand else whole, memories)
+            return glance.now(own if state in view.generation_demand else whole)
         if not generation:
-            return self._unnamed(family, memories)
+            return self._unnamed(family, glance)
         if generation != spec.generation:
-            late = self._late(own, memories)
-            rates, kept = self._now(own, memories), self._kept_share(family)
+            late = glance.late(own)
+            rates, kept = glance.now(own), self._kept_share(family)
             return [kept * (rate - part) + part for rate, part in zip(rates, late, strict=True)]
-        rates = self._now(whole, memories)
+        rates = glance.now(whole)
         if self._has_others(family, own):
-            rates = self._inherited(family, rates, own, memories)
+            rates = self._inherited(family, rates, own, glance)
         return with_guess(rates, whole.observed_s, spec.expected_per_h / 3600.0)
 
-    def _inherited(self, family: str, whole: list[float], own: Demand, memories: Sequence[int]) -> list[float]:
+    def _inherited(self, family: str, whole: list[float], own: Demand, glance: _Glance) -> list[float]:
         """The family's demand, less what stragglers keep of former generations, and those that came late."""
-        unnamed, mine = self._unnamed(family, memories), self._now(own, memories)
-        late = self._late(self._view.demand.get(family, _NOBODY), memories)
+        unnamed, mine = self._unnamed(family, glance), glance.now(own)
+        late = glance.late(self._view.demand.get(family, _NOBODY))
         kept = self._kept_share(family)
         found = []
         for every, any_one, one, part in zip(whole, unnamed, mine, late, strict=True):
@@ -238,14 +308,14 @@ class Outlook:
         any_one = self._view.generation_demand.get((family, ""), _NOBODY)
         return self._view.demand.get(family, _NOBODY).arrivals > own.arrivals + any_one.arrivals
 
-    def _unnamed(self, family: str, memories: Sequence[int]) -> list[float]:
+    def _unnamed(self, family: str, glance: _Glance) -> list[float]:
         """Arrivals that take any generation: told, else the family's less those of its generations."""
         told = self._view.generation_demand.get((family, ""))
         if told is not None:
-            return self._now(told, memories)
-        rates = self._now(self._view.demand.get(family, _NOBODY), memories)
+            return glance.now(told)
+        rates = glance.now(self._view.demand.get(family, _NOBODY))
         for demand in self._by_generation().get(family, ()):
-            rates = [max(0.0, a - b) for a, b in zip(rates, self._now(demand, memories), strict=True)]
+            rates = [max(0.0, a - b) for a, b in zip(rates, glance.now(demand), strict=True)]
         return rates
 
     def _by_generation(self) -> dict[str, list[Demand]]:
@@ -256,21 +326,6 @@ class Outlook:
                 if generation:
                     self._named[family].append(demand)
         return self._named
-
-    def _now(self, demand: Demand, memories: Sequence[int]) -> list[float]:
-        """The rates as they had decayed by the last look."""
-        return self._faded(demand.rates_per_s, demand.at_s, memories)
-
-    def _late(self, demand: Demand, memories: Sequence[int]) -> list[float]:
-        return self._faded(demand.late_per_s, demand.at_s, memories)
-
-    def _faded(self, per_s: Mapping[int, float], at_s: float, memories: Sequence[int]) -> list[float]:
-        passed_s = max(0.0, self._looked_s - at_s) if at_s and per_s else 0.0
-        rates = [per_s.get(memory, 0.0) for memory in memories]
-        if passed_s <= 0.0:
-            return rates
-        fading = [2.0 ** (-passed_s / memory) if memory else 1.0 for memory in memories]
-        return [rate * fade for rate, fade in zip(rates, fading, strict=True)]
 
     def _stay_s(self, family: str) -> float:
         spec = self._fleet.specs.get(family)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from server.policy.dimensions import Requirement
 from server.policy.dispatch import Dispatch
 from server.policy.fleet import Fleet, why_unusable
 from server.policy.model import Bot, Held, PendingTask, Preempt, Purpose, Useless, Victim
@@ -46,28 +47,41 @@ def preemptions(fleet: Fleet, assigned: Dispatch, marked: Mapping[str, str]) -> 
         (bot for bot in fleet.background.values() if bot.id not in stopping and _may_stop(bot.held, fleet)),
         key=lambda bot: _loss(bot, fleet.now_s),
     )
-    pending = {task.id: task.priority for task in fleet.queues.by_id.values()}
-    pending.update((name, made.task.priority) for name, made in assigned.by_task.items())
-    waits_for = {bot: pending[task] for bot, task in assigned.counted_on.items() if task in pending}
+    if not victims:
+        return ()
+    spared_by = _most_urgent(fleet, assigned, victims)
+    in_vain: set[tuple[int, Requirement]] = set()
     chosen: list[Preempt] = []
     for task in tasks:
-        if not victims:
-            break
-        bot = next((bot for bot in victims if _may_take(bot, task, fleet, pending, waits_for)), None)
-        if bot is not None and bot.held is not None:
-            victims.remove(bot)
-            chosen.append(Preempt(bot.id, bot.held.n, bot.held.task_id, task.id, _text(bot, bot.held, task, fleet)))
+        asked = task.priority, task.dimensions
+        bot = (
+            None if asked in in_vain else next((bot for bot in victims if _may_take(bot, task, fleet, spared_by)), None)
+        )
+        if bot is None or bot.held is None:
+            in_vain.add(asked)
+            continue
+        victims.remove(bot)
+        chosen.append(Preempt(bot.id, bot.held.n, bot.held.task_id, task.id, _text(bot, bot.held, task, fleet)))
     return tuple(chosen)
 
 
-def _may_take(
-    bot: Bot, task: PendingTask, fleet: Fleet, pending: Mapping[str, int], waits_for: Mapping[str, int]
-) -> bool:
+def _most_urgent(fleet: Fleet, assigned: Dispatch, bots: Iterable[Bot]) -> dict[str, int]:
+    """Per bot the priority of the most urgent task that counts on its run; none does on those that are not named."""
+    pending = {task.id: task.priority for task in fleet.queues.by_id.values()}
+    pending.update((name, made.task.priority) for name, made in assigned.by_task.items())
+    found: dict[str, int] = {}
+    for bot in bots:
+        begun_for = bot.held.for_task if bot.held is not None else ""
+        tasks = [name for name in (assigned.counted_on.get(bot.id), begun_for) if name in pending]
+        if tasks:
+            found[bot.id] = min(pending[name] for name in tasks if name is not None)
+    return found
+
+
+def _may_take(bot: Bot, task: PendingTask, fleet: Fleet, spared_by: Mapping[str, int]) -> bool:
     """Whether the bot's run may end for the task: it fits, and no task that is as urgent waits for the run."""
-    held = bot.held
-    assert held is not None
-    counting = [waits_for.get(bot.id), pending.get(held.for_task)]
-    return all(one is None or one > task.priority for one in counting) and fleet.fits.fits(task.dimensions, bot.id)
+    spared = spared_by.get(bot.id)
+    return (spared is None or spared > task.priority) and fleet.fits.fits(task.dimensions, bot.id)
 
 
 def _may_stop(held: Held | None, fleet: Fleet) -> bool:

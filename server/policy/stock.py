@@ -22,7 +22,8 @@ class Stock:
 
     def __init__(self, fleet: Fleet, outlook: Outlook) -> None:
         self._fleet, self._outlook = fleet, outlook
-        self._read, self._at_s, self._looks = fleet.changed.end, fleet.now_s, outlook.looks
+        self._read, self._at_s, self._turns = fleet.changed.end, fleet.now_s, outlook.turns
+        self._faded = outlook.faded.end
         self._worths: dict[str, dict[tuple[State, bool], float]] = {}
         """By family, since they hold until something of the family changes, or demand is looked at anew."""
         self.forgotten: Feed[str] = Feed()
@@ -61,17 +62,18 @@ class Stock:
     def catch_up(self) -> None:
         """Forgets what does not hold any more."""
         fleet, outlook = self._fleet, self._outlook
-        read, at_s = self._read, self._at_s
-        if read == fleet.changed.end and at_s == fleet.now_s and self._looks == outlook.looks:
+        read, faded, at_s = self._read, self._faded, self._at_s
+        is_read = read == fleet.changed.end and faded == outlook.faded.end
+        if is_read and at_s == fleet.now_s and self._turns == outlook.turns:
             return
         announced = outlook.announced_families()
-        self._read, self._at_s = fleet.changed.end, fleet.now_s
-        if self._looks != outlook.looks:
-            self._looks = outlook.looks
+        self._read, self._faded, self._at_s = fleet.changed.end, outlook.faded.end, fleet.now_s
+        if self._turns != outlook.turns:
+            self._turns = outlook.turns
             self._worths.clear()
             self.all_forgotten += 1
             return
-        for family in fleet.changed.since(read):
+        for family in [*fleet.changed.since(read), *outlook.faded.since(faded)]:
             self._forget(family)
         if at_s != fleet.now_s:  # What is announced falls due, or lapses.
             for family in announced:

@@ -60,10 +60,17 @@ class Victims:
             spec: bots that hold its state there already are left out.
             is_ready: those that do not pass are left out.
         """
+        return self._by_slot(slot).cheapest(requirement, spec, is_ready)
+
+    def least_s(self, requirement: Requirement, slot: str) -> float:
+        """What is lost of what is needed soon on the clean bot that fits and loses least; 0 where there is none."""
+        return self._by_slot(slot).least_s(requirement)
+
+    def _by_slot(self, slot: str) -> _OfSlot:
         found = self._of_slot.get(slot)
         if found is None:
             found = self._of_slot[slot] = _OfSlot(slot, self._fleet, self._stock)
-        return found.cheapest(requirement, spec, is_ready)
+        return found
 
 
 class _OfSlot:
@@ -91,10 +98,7 @@ class _OfSlot:
 
     def cheapest(self, requirement: Requirement, spec: Spec | None, is_ready: Test | None) -> Bot | None:
         """As for `Victims`."""
-        self._catch_up()
-        heap = self._heaps.get(requirement)
-        if heap is None or len(heap) > 2 * len(self._piles) + ROOM:
-            heap = self._heaps[requirement] = self._heap(requirement)
+        heap = self._heap_of(requirement)
         test = self._test(requirement, is_ready)
         aside: list[_Entry] = []
         others: list[_Entry] = []  # of piles whose first bot is left out, by the first that is not
@@ -112,6 +116,19 @@ class _OfSlot:
         if others and (best is None or others[0] < best):
             best = others[0]
         return self._fleet.by_id[best.order[-1]] if best is not None else None
+
+    def least_s(self, requirement: Requirement) -> float:
+        """As for `Victims`."""
+        front = self._front(self._heap_of(requirement))
+        return front.loss[3] / QUARTER_S if front is not None and not front.look.dirty else 0.0
+
+    def _heap_of(self, requirement: Requirement) -> list[_Entry]:
+        """The piles that fit, as they are now, the one that loses least in front."""
+        self._catch_up()
+        heap = self._heaps.get(requirement)
+        if heap is None or len(heap) > 2 * len(self._piles) + ROOM:
+            heap = self._heaps[requirement] = self._heap(requirement)
+        return heap
 
     def _test(self, requirement: Requirement, is_ready: Test | None) -> Test | None:
         """What a bot of a pile that fits must pass; None: nothing."""

@@ -61,7 +61,10 @@ class _Lazily(Mapping[Key, Demand]):
 
     def get(self, key: Key, default: Any = None) -> Any:
         """As a mapping's own, without an exception for each key that is not there."""
-        return self[key] if key in self.sums else default
+        found = self._made.get(key)
+        if found is None:
+            return self[key] if key in self.sums else default
+        return found
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self.sums)

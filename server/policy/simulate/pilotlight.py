@@ -187,7 +187,7 @@ class Pilotlight:
             arrival = run.task.arrival
             self._demands.ran(arrival.family, arrival.duration_s)
             if self._minds is not None:
-                self._minds.outlook.stirred((arrival.family, arrival.generation or ONLY))
+                self._minds.outlook.measured(arrival.family)
 
     def sleep_of(self, bot: virtual.Bot) -> float:
         """How long the plan lets the bot sleep."""
