@@ -43,8 +43,10 @@ SEEDS_OF = ("faas_genai", 600.0)
 MANY_SEEDS = 20
 SEED, JITTER_S = 1, 60.0
 DRAWING = {"chart", "figure", "svg", "watch"}
-ONLY_OURS = {"pilotlight", "mirror", "learning"}
-"""Modules of the simulator that decide nothing, and that decide what the server's policy does alone."""
+THE_SERVERS = {"pilotlight", "off", replay.CLEAN_AT_ONCE}
+"""Policies that decide by the server's code …"""
+OTHERS_LACK = {"pilotlight", "mirror", "learning", "off"}
+"""… and what no other policy uses of the simulator. DRAWING decides nothing."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -173,10 +175,10 @@ def stored(found: Iterable[Unit], out: Path) -> Iterator[tuple[Unit, dict[str, A
 def code_of(policy: str) -> str:
     """A digest of the code that decides what figures come out, so that one sees which were measured with another."""
     own = Path(simulate.__file__).parent
-    if policy == "pilotlight":
+    if policy in THE_SERVERS:
         files, left_out = own.parent.rglob("*.py"), DRAWING
     else:
-        files, left_out = own.glob("*.py"), {*DRAWING, *ONLY_OURS}
+        files, left_out = own.glob("*.py"), {*DRAWING, *OTHERS_LACK}
     digest = hashlib.sha256()
     for file in sorted(file for file in files if file.stem not in left_out):
         digest.update(file.read_bytes())

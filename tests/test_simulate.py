@@ -15,11 +15,10 @@ from client.cli import cli
 from server import simulation
 from server.policy.simulate import report, trace
 from server.policy.simulate.announced import Heralds
-from server.policy.simulate.forecast import DECAYS, Forecast
 from server.policy.simulate.options import Options
 from server.policy.simulate.replay import fleet_size, replay
 from server.policy.simulate.restock import base_stock
-from server.policy.value import effective_copy, erlang_excess, needed
+from server.policy.value import erlang_excess
 from tests.simulate_world import arrivals, poisson
 
 
@@ -85,29 +84,6 @@ def test_the_wait_beyond_ones_patience_is_that_of_random_ends():
     dice = random.Random(1)
     drawn = [max(0.0, sum(dice.expovariate(0.01) for _ in range(3)) - 200.0) for _ in range(40_000)]
     assert erlang_excess(3, 0.01, 200.0) == pytest.approx(sum(drawn) / len(drawn), rel=0.05)
-
-
-def test_the_value_of_a_copy_is_the_servers_where_all_scales_count_alike():
-    forecast = Forecast(bots=10, slots=1, cold_s=60.0, warm_s=2.0)
-    for number in range(30):
-        forecast.arrived("a", 20.0 * number)
-    known = forecast.keys["a"]
-    rates = [count * decay for count, decay in zip(known.counts, DECAYS, strict=True)]
-    occupied_s = known.duration_s + 2.0
-    for copy in range(1, 6):
-        x = effective_copy(copy, 2, occupied_s, 3600.0)
-        expected = needed(rates, [1 / len(rates)] * len(rates), occupied_s, 3600.0, x)
-        assert forecast.value("a", copy, 2, 580.0) == pytest.approx(expected)
-
-
-def test_a_new_generation_takes_over_most_of_the_demand_of_the_last():
-    forecast = Forecast(bots=10, slots=1, cold_s=60.0, warm_s=2.0)
-    for number in range(50):
-        forecast.arrived("src:1", 30.0 * number)
-    before = list(forecast.keys["src:1"].decay(1500.0))
-    forecast.arrived("src:2", 1500.0)
-    assert forecast.keys["src:2"].counts == pytest.approx([0.8 * count + 1.0 for count in before])
-    assert forecast.keys["src:1"].counts == pytest.approx([0.2 * count for count in before])
 
 
 def test_base_stock_covers_the_median_of_demand():

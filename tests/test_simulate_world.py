@@ -11,8 +11,8 @@ from server.policy.fleet import Fleet
 from server.policy.model import Thresholds
 from server.policy.simulate.affinity import Affinity, NoAffinity
 from server.policy.simulate.ceiling import Ceiling
-from server.policy.simulate.late import LateBinding
 from server.policy.simulate.mirror import Mirror
+from server.policy.simulate.off import Off
 from server.policy.simulate.options import Options
 from server.policy.simulate.pilotlight import Pilotlight
 from server.policy.simulate.replay import POLICIES, make_policy, replay
@@ -56,7 +56,9 @@ def test_affinity_finds_the_warm_bot_where_no_affinity_takes_the_one_idle_longes
     assert not run(tasks, two, NoAffinity()).started[-1].warm
 
 
-@pytest.mark.parametrize("policy", [NoAffinity(), Affinity(), LateBinding(ONE_BOT), Pilotlight(ONE_BOT, Thresholds())])
+@pytest.mark.parametrize(
+    "policy", [NoAffinity(), Affinity(), Off(ONE_BOT, Thresholds()), Pilotlight(ONE_BOT, Thresholds())]
+)
 def test_whoever_dispatches_the_more_urgent_task_goes_first(policy):
     first, urgent = replace(arrivals((10, 50, "b"))[0], priority=1), replace(arrivals((20, 50, "a"))[0], priority=0)
     tasks = [arrivals((0, 100, "b"))[0], first, urgent]
@@ -142,7 +144,7 @@ def test_no_bot_ever_runs_two_things_at_once(name):
 def test_a_task_that_meets_only_cold_bots_waits_for_whichever_bot_is_warm_first():
     tasks = arrivals((0, 20, "a"), (70, 10, "a"))
     options = Options(bots=3, cold_s=600.0, skip_share=0.0)
-    books = run(tasks, options, LateBinding(options))
+    books = run(tasks, options, Off(options, Thresholds()))
     second = books.started[1]
     assert books.on_demand == 1
     assert second.warm
@@ -151,7 +153,7 @@ def test_a_task_that_meets_only_cold_bots_waits_for_whichever_bot_is_warm_first(
 
 def test_the_only_idle_bot_is_bound_early():
     options = Options(bots=2, cold_s=60.0, skip_share=0.0)
-    books = run(arrivals((0, 1000, "a"), (10, 10, "a")), options, LateBinding(options))
+    books = run(arrivals((0, 1000, "a"), (10, 10, "a")), options, Off(options, Thresholds()))
     assert books.on_demand == 0
     assert books.started[1].queue_s == 0.0
 

@@ -15,7 +15,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from server.policy.simulate.affinity import Affinity
-from server.policy.simulate.forecast import DURATION_WEIGHT, PRIOR_DURATION_S
 from server.policy.simulate.options import Options
 from server.policy.simulate.trace import Arrival
 from server.policy.simulate.world import FORECAST, Bot, Run, Task, World
@@ -28,6 +27,9 @@ ROUND_SHARE, LEAST_ROUND = 0.03, 2
 RESERVE_SHARE = 0.1
 SHORT_BY = 0.5
 """A task asks for a warm-up when so much of a copy is lacking for it."""
+PRIOR_DURATION_S = 300.0
+DURATION_WEIGHT = 0.1
+"""Of the newest task in the moving average of how long those of a key take."""
 NEVER_S = float("inf")
 
 

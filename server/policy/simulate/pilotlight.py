@@ -51,6 +51,13 @@ TICK_S = 60.0
 """… and at least so often."""
 REGISTERED_AHEAD_S = 60.0
 """A generation that was announced is registered a cold start and this long before its first task is due."""
+NEVER_WORTH_IT = 2.0
+"""No bet is worth more than one cold start."""
+
+
+def without_bets(thresholds: Thresholds) -> Thresholds:
+    """Dispatch as with these, warm-ups on demand included, but nothing is ever warmed ahead."""
+    return replace(thresholds, mode="live", value_threshold=NEVER_WORTH_IT)
 
 
 class Pilotlight:
@@ -58,7 +65,8 @@ class Pilotlight:
 
     tick_s = TICK_S
 
-    def __init__(self, options: Options, thresholds: Thresholds) -> None:
+    def __init__(self, options: Options, thresholds: Thresholds, *, learns: bool = True) -> None:
+        """Args: learns: whether what follows what is learned, and announced."""
         self._options, self._thresholds = options, thresholds
         self._mirror = Mirror(options)
         self._demands = Demands()
@@ -71,7 +79,7 @@ class Pilotlight:
         self._sampled_s = self._quiet_s = float("-inf")
         self._minds: Minds | None = None
         self._book, self._said = Book(), list[Entry]()
-        self._learning = Learning(EPOCH_S)
+        self._learning = Learning(EPOCH_S) if learns else None
         self._told: tuple[model.Announcement, ...] | None = ()
         self._lapse_s = float("inf")
         self._coming: list[tuple[float, str]] = []
@@ -99,9 +107,10 @@ class Pilotlight:
         came = Arrival(str(task.number), family, arrival.generation, at_s)
         if self._book.arrive(came) is not None:
             self._told = None
-        for entry in self._learning.arrive(came, len(world.bots) / 2.0, self._book):
-            self._book.add(entry)
-            self._told = None
+        if self._learning is not None:
+            for entry in self._learning.arrive(came, len(world.bots) / 2.0, self._book):
+                self._book.add(entry)
+                self._told = None
         self._wait(task)
 
     def _make_newest(self, family: str, key: str, at_s: float) -> None:
@@ -177,7 +186,8 @@ class Pilotlight:
         """What is announced and has not come; made anew when something of it came, was said, or lapsed."""
         if self._told is None or now_s >= self._lapse_s:
             self._book.forget(now_s)
-            self._told = self._book.announcements(now_s, self._learning.scores(now_s))
+            scores = self._learning.scores(now_s) if self._learning is not None else {}
+            self._told = self._book.announcements(now_s, scores)
             self._lapse_s = min((one.until_s for one in self._told), default=float("inf"))
         return self._told
 

@@ -10,8 +10,7 @@ from server.policy.model import Thresholds
 from server.policy.simulate.affinity import Affinity, NoAffinity
 from server.policy.simulate.announced import Announcement
 from server.policy.simulate.ceiling import Ceiling
-from server.policy.simulate.cleaning import CleanAtOnce
-from server.policy.simulate.late import LateBinding
+from server.policy.simulate.off import CleanAtOnce, Off
 from server.policy.simulate.options import Options
 from server.policy.simulate.pilotlight import Pilotlight
 from server.policy.simulate.restock import EwmaStock, HybridHistogram
@@ -20,8 +19,10 @@ from server.policy.simulate.watch import Sample, Watcher, Window
 from server.policy.simulate.world import Policy, Started, World
 
 POLICIES = ("none", "affinity", "off", "ewma", "histogram", "pilotlight", "ceiling")
-"""No affinity; affinity, least recently used state sacrificed; the design's dispatch without forecast; newsvendor on an
-EWMA; hybrid histogram; what the server runs; the clairvoyant."""
+"""No affinity; affinity, least recently used state sacrificed; the server's dispatch without background work; a
+newsvendor on an EWMA; hybrid histogram; what the server runs; the clairvoyant."""
+LISTENING = ("pilotlight",)
+"""Who hears what is announced."""
 CLEAN_AT_ONCE = "clean_at_once"
 """The bound for clean-ups in the background, compared with where there are any."""
 
@@ -66,7 +67,7 @@ def make_policy(name: str, options: Options, arrivals: Sequence[Arrival], thresh
     if name == "affinity":
         return Affinity()
     if name == "off":
-        return LateBinding(options)
+        return Off(options, thresholds)
     if name == "ewma":
         return EwmaStock(options)
     if name == "histogram":
@@ -76,7 +77,7 @@ def make_policy(name: str, options: Options, arrivals: Sequence[Arrival], thresh
     if name == "ceiling":
         return Ceiling(options, arrivals)
     if name == CLEAN_AT_ONCE:
-        return CleanAtOnce(options)
+        return CleanAtOnce(options, thresholds)
     raise ValueError(f"no policy is called {name!r}; there are {', '.join((*POLICIES, CLEAN_AT_ONCE))}")
 
 
@@ -98,7 +99,7 @@ def replay(
         raise ValueError("a replay needs arrivals, a bot and a slot")
     policy = make_policy(name, options, arrivals, thresholds or Thresholds(mode="live"))
     watcher = Watcher(watched)
-    books = World(arrivals, options, policy, dice, announced, watcher).run()
+    books = World(arrivals, options, policy, dice, announced if name in LISTENING else (), watcher).run()
     first = int(options.skip_share * len(arrivals))
     counted = [start for start in books.started if start.task.number >= first]
     return Path(
