@@ -6,6 +6,7 @@ What is left after a while is what fades slowly, so looks hold for longer the lo
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Mapping
 
 from server.policy.model import Demand
@@ -24,8 +25,10 @@ class DemandLooks:
         self._at_s: dict[str, float] = {}
         """Of those that were looked at since the beginning."""
         self._due_s: dict[str, float] | None = None
+        """When the look of each family is over; None until anybody asks."""
         self._queue: list[tuple[float, str]] = []
-        """Each family once, at the latest when its look is over."""
+        self._queued_s: dict[str, float] = {}
+        """When the queue asks for a family next: not later than its look is over. It may have later entries, too."""
 
     def at_s(self, family: str) -> float:
         """When it was looked at last."""
@@ -36,28 +39,36 @@ class DemandLooks:
         self._at_s[family] = now_s
         if self._due_s is None:
             return
-        if family not in self._due_s:
-            heapq.heappush(self._queue, (now_s + LEAST_S, family))
-        self._due_s[family] = now_s + LEAST_S
+        due_s = self._due_s[family] = now_s + LEAST_S
+        if self._queued_s.get(family, math.inf) > due_s:
+            self._queued_s[family] = due_s
+            heapq.heappush(self._queue, (due_s, family))
 
     def over(self, now_s: float) -> list[str]:
         """The families whose looks are over; they are looked at now."""
         if now_s - self._began_s <= LEAST_S:
             return []
-        if self._due_s is None:
-            self._due_s = {family: self._until_s(family, self.at_s(family)) for family in self._demand}
-            self._queue = [(due_s, family) for family, due_s in self._due_s.items()]
-            heapq.heapify(self._queue)
+        due = self._due() if self._due_s is None else self._due_s
         found = []
         while self._queue and self._queue[0][0] < now_s:
-            family = self._queue[0][1]
-            due_s = self._due_s[family]
-            if due_s < now_s:
+            queued_s, family = self._queue[0]
+            if self._queued_s[family] != queued_s:
+                heapq.heappop(self._queue)
+                continue
+            if due[family] < now_s:
                 self._at_s[family] = now_s
-                due_s = self._due_s[family] = self._until_s(family, now_s)
+                due[family] = self._until_s(family, now_s)
                 found.append(family)
-            heapq.heapreplace(self._queue, (due_s, family))
+            self._queued_s[family] = due[family]
+            heapq.heapreplace(self._queue, (due[family], family))
         return found
+
+    def _due(self) -> dict[str, float]:
+        self._due_s = {family: self._until_s(family, self.at_s(family)) for family in self._demand}
+        self._queued_s = dict(self._due_s)
+        self._queue = [(due_s, family) for family, due_s in self._due_s.items()]
+        heapq.heapify(self._queue)
+        return self._due_s
 
     def _until_s(self, family: str, at_s: float) -> float:
         known = self._demand.get(family)
