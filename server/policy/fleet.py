@@ -270,7 +270,8 @@ class Fleet:
         """What the bot holds, runs or was given has changed, or is about to."""
         self.moved.note(bot.id)
         for slot in bot.slots.values():
-            self.changed.note(slot.family)
+            if slot.family:
+                self.changed.note(slot.family)
         if bot.held is not None:
             self.changed.note(bot.held.family)
         elif bot.id in self._begun:

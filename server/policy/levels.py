@@ -62,19 +62,21 @@ class Levels:
         fleet, waiting = self.fleet, 0
         if not fleet.queues.asked and not assigned.by_task:
             return 0
-        asked = Counter(fleet.queues.asked)
-        asked.subtract(fleet.queues.by_id[covered].dimensions for covered in assigned.counted_on.values())
-        asked = +asked
+        asked = dict(fleet.queues.asked)
+        for covered in assigned.counted_on.values():
+            asked[fleet.queues.by_id[covered].dimensions] -= 1
         for requirement, number in asked.items():
             groups = fleet.fits.groups(requirement)
             free = sum(fleet.usable_in[group] - fleet.real_in[group] for group in groups)
             waiting += min(number, free)
-        asked.update(made.task.dimensions for made in assigned.by_task.values())
+        for made in assigned.by_task.values():
+            asked[made.task.dimensions] = asked.get(made.task.dimensions, 0) + 1
         for requirement, number in asked.items():
-            if fleet.fits.names_a_bot(requirement):
+            if number and fleet.fits.names_a_bot(requirement):
                 self._pending_by_id[requirement] = number
-            else:
-                self._pending.update(dict.fromkeys(fleet.fits.groups(requirement), number))
+            elif number:
+                for group in fleet.fits.groups(requirement):
+                    self._pending[group] += number
         return waiting
 
     @property

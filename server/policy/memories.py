@@ -49,12 +49,13 @@ class Memories:
         shares = self._shares.get(state)
         if not shares or not self.weights:
             return
-        in_all = sum(weight * shares.get(memory, 0.0) for memory, weight in self.weights.items())
+        foreseen = {memory: weight * shares.get(memory, 0.0) for memory, weight in self.weights.items()}
+        in_all = sum(foreseen.values())
         if in_all <= 0.0:
             return
         stays = (1.0 - LEARNING) ** min(number, MOST_AT_ONCE)
         learned = {
-            memory: weight * (stays + (1.0 - stays) * shares.get(memory, 0.0) / in_all)
+            memory: weight * stays + (1.0 - stays) * foreseen[memory] / in_all
             for memory, weight in self.weights.items()
         }
         norm, even = sum(learned.values()), MIXED_IN / len(learned)
