@@ -274,6 +274,8 @@ def announced(**fields: object) -> Announcement:
     [
         (announced(), 2),
         (announced(count=3), 3),
+        (announced(from_s=NOW_S + 60 + 179), 2),  # a cold start and three minutes ahead: later the pool may be full
+        (announced(from_s=NOW_S + 60 + 181), 0),
         (announced(from_s=NOW_S + 3600, until_s=NOW_S + 7200), 0),
         (announced(from_s=NOW_S - 900, until_s=NOW_S - 1), 0),
         (announced(confidence=0.1), 0),

@@ -17,11 +17,13 @@ from server.policy.dispatch import Dispatch
 from server.policy.levels import Levels
 from server.policy.minds import Minds
 from server.policy.model import Announcement, Bot, Gate, GateCheck, HandOut, Purpose, Spec, Value
-from server.policy.outlook import ANNOUNCED_AHEAD_S, SHORT_BY, Ranks
+from server.policy.outlook import SHORT_BY, Ranks
 from server.policy.queues import State
 from server.policy.words import named, seconds, share
 
 _SETTLED = 1e-9
+EARLY_S = 180.0
+"""What is announced is warmed from this long before the latest moment on: by then the pool may be too busy for it."""
 
 
 class Background:
@@ -100,7 +102,7 @@ class Background:
         now_s = self._fleet.now_s
         if one.generation not in ("", spec.generation) or one.until_s < now_s:
             return False
-        lead_s = max(self._outlook.cold_s(spec.family), spec.run_s) + ANNOUNCED_AHEAD_S
+        lead_s = max(self._outlook.cold_s(spec.family), spec.run_s) + EARLY_S
         return one.from_s <= now_s + lead_s
 
     def _supply(self, state: State, due_s: float) -> float:

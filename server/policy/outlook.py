@@ -27,7 +27,7 @@ PRIOR_ARRIVALS = 50.0
 MOVED_BEFORE = 3
 """From so many generations on the family's own stragglers tell: those of the first say nothing of late ones."""
 ANNOUNCED_AHEAD_S = 30.0
-"""An announcement counts from this long before the latest moment at which a warm-up would still be in time."""
+"""An announcement counts in full from this long before the latest moment at which a warm-up would be in time."""
 SHORT_BY = 0.5
 """An announced task needs a copy more when so much of one is lacking for it."""
 SUMS_AGE_S = 30.0
