@@ -67,7 +67,7 @@ class Appraiser:
         return [fleet.specs[family] for family, most in self._promise.items() if most >= least]
 
     def promise(self, family: str) -> float:
-        """What one more copy was worth at most when that was last asked; what is bet on meanwhile makes it less."""
+        """What one more copy was worth at most when `promising()` was asked."""
         return self._promise.get(family, -1.0)
 
     def _most(self, spec: Spec) -> float:

@@ -132,7 +132,8 @@ class Background:
             return
         heap: list[tuple[float, str, str]] = []
         for spec in hopeful:
-            self._push(heap, spec)
+            if self.appraiser.promise(spec.family) >= self._least_on_any_bot(spec):
+                self._push(heap, spec)
         while heap:
             stood, family, bot_id = heapq.heappop(heap)
             spec, bot = self._fleet.specs[family], self._fleet.by_id[bot_id]
@@ -160,18 +161,22 @@ class Background:
         )
 
     def _push(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
-        bot = self._best_bot(spec, self.appraiser.probability(spec)) if self._may_be_worth_it(spec) else None
+        worth_it = self.appraiser.net(spec) >= self._least_on_any_bot(spec)
+        bot = self._best_bot(spec, self.appraiser.probability(spec)) if worth_it else None
         if bot is not None:
             net = self.appraiser.net(spec, bot)
             if net >= self._view.thresholds.value_threshold and self._is_granted(net):
                 heapq.heappush(heap, (-net, spec.family, bot.id))
 
-    def _may_be_worth_it(self, spec: Spec) -> bool:
-        """Whether a bet would be worth enough on a bot that loses as little as any, or has a former generation."""
-        least = self._least_net
-        if not self._has_former(spec):
-            least += self._victims.least_s(spec.dimensions, spec.slot) / self._outlook.cold_s(spec.family)
-        return self.appraiser.promise(spec.family) >= least and self.appraiser.net(spec) >= least
+    def _least_on_any_bot(self, spec: Spec) -> float:
+        """What a bet must be worth before what it displaces: as much more as the bot loses that loses least.
+
+        One that has a former generation may lose less.
+        """
+        cold_s = self._outlook.cold_s(spec.family)
+        if cold_s <= 0.0 or self._has_former(spec):
+            return self._least_net
+        return self._least_net + self._victims.least_s(spec.dimensions, spec.slot) / cold_s
 
     def _has_former(self, spec: Spec) -> bool:
         """Whether an idle bot holds a former generation of the family, or a stale copy."""
