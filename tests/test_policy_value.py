@@ -317,6 +317,21 @@ def test_what_is_due_now_takes_the_place_of_what_is_due_later() -> None:
     assert not any(advice.background for advice in made.advice.values())
 
 
+def test_of_two_that_are_due_at_about_the_same_time_none_takes_the_place_of_the_other() -> None:
+    """They would in turns, each until its own time has come."""
+    said = [announced(count=1, from_s=NOW_S + 200), announced(family="lib", count=1, from_s=NOW_S + 190)]
+    for held in ("src", "lib"):
+        made = plan(view([bot("b1", warm(held))], specs=[spec("src"), spec("lib")], announcements=said))
+        assert not any(advice.background for advice in made.advice.values())
+
+
+@pytest.mark.parametrize(("fresh_for_s", "due_in_s", "copies"), [(150.0, 134.0, 1), (150.0, 140.0, 0), (60.0, 91.0, 0)])
+def test_what_is_announced_is_not_warmed_so_early_that_it_is_stale_by_then(fresh_for_s, due_in_s, copies) -> None:
+    said = announced(count=1, from_s=NOW_S + due_in_s)
+    made = plan(view([bot("b1"), bot("b2")], specs=[spec("src", fresh_for_s=fresh_for_s)], announcements=[said]))
+    assert sum(1 for advice in made.advice.values() if advice.background) == copies
+
+
 def test_a_long_run_pays_for_what_the_bot_holds_besides() -> None:
     """Nobody can use the bot's other state during the run."""
     beside = [bot(f"b{number}", warm("lib", slot="lib")) for number in range(4)]

@@ -41,7 +41,7 @@ moves = st.tuples(
     st.sampled_from(FAMILIES),
     slots,
     st.booleans(),
-    st.sampled_from((0.0, 45.0, 700.0)),  # of the demand no look is older than LOOK_AGE_S
+    st.sampled_from((0.0, 45.0, 700.0)),  # this demand has no last task: looks hold for half a minute
 )
 
 

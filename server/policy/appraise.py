@@ -66,10 +66,6 @@ class Appraiser:
         self._read, self._faded, self._turns = fleet.changed.end, outlook.faded.end, outlook.turns
         return [fleet.specs[family] for family, most in self._promise.items() if most >= least]
 
-    def promise(self, family: str) -> float:
-        """What one more copy was worth at most when `promising()` was asked."""
-        return self._promise.get(family, -1.0)
-
     def _most(self, spec: Spec) -> float:
         """The net value with neither risk nor anything displaced."""
         probability, saved_s, cold_s = self._gain(spec)

@@ -17,7 +17,7 @@ from server.policy.dispatch import Dispatch
 from server.policy.levels import Levels
 from server.policy.minds import Minds
 from server.policy.model import Announcement, Bot, Gate, GateCheck, HandOut, Purpose, Spec, Value
-from server.policy.outlook import SHORT_BY, Ranks
+from server.policy.outlook import ANNOUNCED_AHEAD_S, SHORT_BY, Ranks
 from server.policy.queues import State
 from server.policy.words import named, seconds, share
 
@@ -102,8 +102,8 @@ class Background:
         now_s = self._fleet.now_s
         if one.generation not in ("", spec.generation) or one.until_s < now_s:
             return False
-        lead_s = max(self._outlook.cold_s(spec.family), spec.run_s) + EARLY_S
-        return one.from_s <= now_s + lead_s
+        early_s = min(EARLY_S, max(ANNOUNCED_AHEAD_S, spec.fresh_for_s / 2.0))  # not so early that it is stale by then
+        return one.from_s <= now_s + max(self._outlook.cold_s(spec.family), spec.run_s) + early_s
 
     def _supply(self, state: State, due_s: float) -> float:
         supply = float(self._stock.next_copy(state) - 1)
@@ -115,11 +115,15 @@ class Background:
         return supply
 
     def _warm_announced(self, spec: Spec, one: Announcement) -> bool:
-        """Warms the bot that loses least, if what was announced is worth that."""
-        bot = self._best_bot(spec, one.confidence)
+        """Warms the bot that loses least, if what was announced is worth that.
+
+        It is made at the worth at which it is kept: two that are due at about the same time do not displace each other.
+        """
+        weight = self._outlook.weight(one)
+        bot = self._best_bot(spec, weight)
         if bot is None:
             return False
-        value = self.appraiser.announced(spec, one.confidence, bot)
+        value = self.appraiser.announced(spec, weight, bot)
         if value.net < self._view.thresholds.value_threshold:
             return False
         self._bet(spec, bot, Purpose.ANNOUNCED, value)
@@ -132,8 +136,7 @@ class Background:
             return
         heap: list[tuple[float, str, str]] = []
         for spec in hopeful:
-            if self.appraiser.promise(spec.family) >= self._least_on_any_bot(spec):
-                self._push(heap, spec)
+            self._push(heap, spec)
         while heap:
             stood, family, bot_id = heapq.heappop(heap)
             spec, bot = self._fleet.specs[family], self._fleet.by_id[bot_id]

@@ -124,13 +124,13 @@ class Outlook:
     def stirred(self, state: State) -> None:
         """A task of this state came."""
         self._looks.note(state[0], self._fleet.now_s)
-        self._unsummed.add(state[0])
+        self._unsummed[state[0]] = None
         self._costs.pop(state[0], None)
         self._forget_rates(state[0])
 
     def measured(self, family: str) -> None:
-        """What is known of the costs of a family, or of how long its tasks take, changed."""
-        self._unsummed.add(family)
+        """What is known of how long the family's tasks take changed."""
+        self._unsummed[family] = None
         self._costs.pop(family, None)
         for rates in self._rates.get(family, {}).values():
             rates.needs.clear()
@@ -177,7 +177,8 @@ class Outlook:
         self._per_s: dict[str, float] = {}
         self._measured: dict[str, tuple[float, float]] = {}
         """Per family the rate at which tasks came whose lengths are known, and the bots that they occupy."""
-        self._unsummed = set(self._view.demand)
+        self._unsummed = dict.fromkeys(self._view.demand)
+        """Families whose part has changed, in an order that is the same in every process: sums depend on it."""
         self._sum_up()
         self._held_states, self._mean_duration_s = self._fleet.held_states, self._mean_s
 
@@ -415,20 +416,26 @@ class Outlook:
     def announced(self, state: State, copy: int) -> float:
         """How far the copy-th copy is needed for what was announced while it would stay, 0 to 1; 0: it is not.
 
-        The confidence of an entry for which so many are needed at once: tasks that are due earlier give theirs back. A
-        copy could still be made again for what is due later than a warm-up takes, so it counts the less the later.
+        The weight of an entry for which so many are needed at once: tasks that are due earlier give theirs back.
         """
         if not self._view.announcements:
             return 0.0
-        now_s, lead_s = self._fleet.now_s, self.cold_s(state[0]) + ANNOUNCED_AHEAD_S
         stays_s = min(self._rates_of(state).stay_s, LONGEST_RESIDENCE_S)
-        horizon_s, rank, most = now_s + stays_s, self.ranks(state[0]), 0.0
+        horizon_s, rank, most = self._fleet.now_s + stays_s, self.ranks(state[0]), 0.0
         for one in self.announcements(state):
             if one.from_s > horizon_s:
                 break
             if copy - SHORT_BY <= rank.at(one) + 1e-9:
-                most = max(most, one.confidence * min(1.0, lead_s / max(1.0, one.from_s - now_s)))
+                most = max(most, self.weight(one))
         return most
+
+    def weight(self, one: Announcement) -> float:
+        """How much a copy for the announced task is worth now, 0 to 1: its confidence when a warm-up must begin.
+
+        A copy could still be made again for what is due later than a warm-up takes, so it counts the less the later.
+        """
+        lead_s = self.cold_s(one.family) + ANNOUNCED_AHEAD_S
+        return one.confidence * min(1.0, lead_s / max(1.0, one.from_s - self._fleet.now_s))
 
     def ranks(self, family: str) -> Ranks:
         """To be asked of the entries of one state in the order in which they are due."""
