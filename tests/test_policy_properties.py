@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.policy.background import Background
 from server.policy.fleet import Fleet
 from server.policy.gates import reserve_size, share_limit, spec_limit
 from server.policy.model import (
@@ -380,3 +382,22 @@ def test_an_idle_pool_settles_and_does_not_warm_in_circles(per_h: list[float], s
 def _made(work: Any, now_s: float) -> Slot:
     slot = apply(Slot(Phase.COLD), BackgroundStarted(now_s - 50, "d1", work.family, work.generation)).slot
     return apply(slot, BackgroundFinished(now_s, "d1")).slot
+
+
+STATES = "abcdef"
+
+
+@MANY
+@given(
+    st.lists(st.sampled_from(STATES), min_size=4, max_size=12),
+    st.fixed_dictionaries({family: st.sampled_from([0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0]) for family in STATES}),
+)
+def test_what_is_left_out_since_no_bot_could_be_worth_it_would_not_have_been_bet_on(held_by, per_h) -> None:
+    seen = view(
+        [bot(f"b{number}", warm(family)) for number, family in enumerate(held_by)],
+        specs=[spec(family) for family in STATES],
+        demand={family: demand(rate) for family, rate in per_h.items()},
+    )
+    with patch.object(Background, "_least_on_any_bot", lambda self, spec: self._least_net):
+        every = hand_outs(plan(seen))
+    assert hand_outs(plan(seen)) == every
