@@ -17,8 +17,9 @@ from server.policy.dispatch import Dispatch
 from server.policy.levels import Levels
 from server.policy.minds import Minds
 from server.policy.model import Announcement, Bot, Gate, GateCheck, HandOut, Purpose, Spec, Value
-from server.policy.outlook import ANNOUNCED_AHEAD_S, SHORT_BY, Ranks
+from server.policy.outlook import ANNOUNCED_AHEAD_S, SHORT_BY
 from server.policy.queues import State
+from server.policy.ranks import Ranks
 from server.policy.words import named, seconds, share
 
 _SETTLED = 1e-9

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from server.policy.model import Demand
 
@@ -15,6 +16,29 @@ LEAST_S = 30.0
 """A look holds for this long at least: the shortest memory fades by a sixth meanwhile …"""
 SHARE = 0.25
 """… and for such a share of the time since the family's last task: of memories of all ages a fifth fades meanwhile."""
+
+
+class Glance(NamedTuple):
+    """The memories of a family's demand, and when it was looked at."""
+
+    memories: Sequence[int]
+    at_s: float
+
+    def now(self, demand: Demand) -> list[float]:
+        """The rates as they had decayed by then."""
+        return self._faded(demand.rates_per_s, demand.at_s)
+
+    def late(self, demand: Demand) -> list[float]:
+        """Those of arrivals that came late."""
+        return self._faded(demand.late_per_s, demand.at_s)
+
+    def _faded(self, per_s: Mapping[int, float], at_s: float) -> list[float]:
+        rates = [per_s.get(memory, 0.0) for memory in self.memories]
+        passed_s = self.at_s - at_s if at_s and per_s else 0.0
+        if passed_s <= 0.0:
+            return rates
+        fading = [2.0 ** (-passed_s / memory) if memory else 1.0 for memory in self.memories]
+        return [rate * fade for rate, fade in zip(rates, fading, strict=True)]
 
 
 class DemandLooks:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from server.policy.demand import with_guess
-from server.policy.demand_looks import DemandLooks
+from server.policy.demand_looks import DemandLooks, Glance
 from server.policy.feed import Feed
 from server.policy.fleet import Fleet
 from server.policy.model import Announcement, Demand, PoolView
 from server.policy.queues import State
+from server.policy.ranks import Ranks
+from server.policy.totals import DEFAULT_DURATION_S, Totals, mean_per_s
 from server.policy.value import LONGEST_RESIDENCE_S, effective_copy, miss_s, needed, rescuers, stay_s
 
 DEFAULT_COLD_S = 60.0
 DEFAULT_WARM_S = 2.0
-DEFAULT_DURATION_S = 300.0
-"""Prior of a real task's length."""
 INHERITED = 0.8
 """Share of the demand for former generations that their successor takes over; stragglers keep the rest …"""
 PRIOR_ARRIVALS = 50.0
@@ -68,29 +67,6 @@ class _Rates:
         self.needs: dict[tuple[int, int], tuple[float, float]] = {}
 
 
-class _Glance(NamedTuple):
-    """The memories of a family's demand, and when it was looked at."""
-
-    memories: Sequence[int]
-    at_s: float
-
-    def now(self, demand: Demand) -> list[float]:
-        """The rates as they had decayed by then."""
-        return self._faded(demand.rates_per_s, demand.at_s)
-
-    def late(self, demand: Demand) -> list[float]:
-        """Those of arrivals that came late."""
-        return self._faded(demand.late_per_s, demand.at_s)
-
-    def _faded(self, per_s: Mapping[int, float], at_s: float) -> list[float]:
-        rates = [per_s.get(memory, 0.0) for memory in self.memories]
-        passed_s = self.at_s - at_s if at_s and per_s else 0.0
-        if passed_s <= 0.0:
-            return rates
-        fading = [2.0 ** (-passed_s / memory) if memory else 1.0 for memory in self.memories]
-        return [rate * fade for rate, fade in zip(rates, fading, strict=True)]
-
-
 def _is_off(now: float, known: float) -> bool:
     return abs(now - known) > DRIFT * known
 
@@ -124,13 +100,13 @@ class Outlook:
     def stirred(self, state: State) -> None:
         """A task of this state came."""
         self._looks.note(state[0], self._fleet.now_s)
-        self._unsummed[state[0]] = None
+        self._totals.note(state[0])
         self._costs.pop(state[0], None)
         self._forget_rates(state[0])
 
     def measured(self, family: str) -> None:
         """What is known of how long the family's tasks take changed."""
-        self._unsummed[family] = None
+        self._totals.note(family)
         self._costs.pop(family, None)
         for rates in self._rates.get(family, {}).values():
             rates.needs.clear()
@@ -152,9 +128,9 @@ class Outlook:
         for family in self._looks.over(self._fleet.now_s):
             self._rates.pop(family, None)
             self.faded.note(family)
-        if not 0.0 <= self._fleet.now_s - self._summed_s <= SUMS_AGE_S:
-            self._sum_up()
-            held, mean_s = self._fleet.held_states, self._mean_s
+        if not 0.0 <= self._fleet.now_s - self._totals.at_s <= SUMS_AGE_S:
+            self._totals.sum_up(self._fleet.now_s)
+            held, mean_s = self._fleet.held_states, self._totals.mean_duration_s
             if _is_off(held, self._held_states) or _is_off(mean_s, self._mean_duration_s):
                 self._turn()
 
@@ -174,25 +150,8 @@ class Outlook:
         self._rates.clear()
         self._weights: dict[tuple[int, ...], list[float]] = {}
         self._looks = DemandLooks(self._view.demand, self._fleet.now_s)
-        self._per_s: dict[str, float] = {}
-        self._measured: dict[str, tuple[float, float]] = {}
-        """Per family the rate at which tasks came whose lengths are known, and the bots that they occupy."""
-        self._unsummed = dict.fromkeys(self._view.demand)
-        """Families whose part has changed, in an order that is the same in every process: sums depend on it."""
-        self._sum_up()
-        self._held_states, self._mean_duration_s = self._fleet.held_states, self._mean_s
-
-    def _sum_up(self) -> None:
-        self._summed_s = self._fleet.now_s
-        for family in self._unsummed:
-            known = self._view.demand.get(family, _NOBODY)
-            self._per_s[family] = per_s = self.family_per_s(family)
-            self._measured[family] = (per_s, per_s * known.duration_s) if known.duration_s else (0.0, 0.0)
-        self._unsummed.clear()
-        self._all_per_s = sum(self._per_s.values())
-        measured_per_s = sum([per_s for per_s, _ in self._measured.values()])
-        work = sum([work for _, work in self._measured.values()])
-        self._mean_s = work / measured_per_s if measured_per_s > 0.0 else DEFAULT_DURATION_S
+        self._totals = Totals(self._view.demand, self._fleet.now_s)
+        self._held_states, self._mean_duration_s = self._fleet.held_states, self._totals.mean_duration_s
 
     # ---- costs
 
@@ -248,7 +207,7 @@ class Outlook:
             memories = tuple(self._view.demand.get(family, _NOBODY).rates_per_s) or (0,)
             weights = self._weights_of(memories)
             matters_s = max(SHORTEST_HORIZON_S, self.cold_s(family) + MATTERS_TASKS * self.mean_duration_s())
-            rates = self._work_out(state, _Glance(memories, self._looks.at_s(family)))
+            rates = self._work_out(state, Glance(memories, self._looks.at_s(family)))
             found = of_family[generation] = _Rates(rates, weights, self._stay_s(family), matters_s)
         return found
 
@@ -262,7 +221,7 @@ class Outlook:
             found = self._weights[memories] = [weight / in_all for weight in found]
         return found
 
-    def _work_out(self, state: State, glance: _Glance) -> list[float]:
+    def _work_out(self, state: State, glance: Glance) -> list[float]:
         family, generation = state
         view, spec = self._view, self._fleet.specs.get(family)
         own = view.generation_demand.get(state, _NOBODY)
@@ -280,7 +239,7 @@ class Outlook:
             rates = self._inherited(family, rates, own, glance)
         return with_guess(rates, whole.observed_s, spec.expected_per_h / 3600.0)
 
-    def _inherited(self, family: str, whole: list[float], own: Demand, glance: _Glance) -> list[float]:
+    def _inherited(self, family: str, whole: list[float], own: Demand, glance: Glance) -> list[float]:
         """The family's demand, less what stragglers keep of former generations, and those that came late."""
         unnamed, mine = self._unnamed(family, glance), glance.now(own)
         late = glance.late(self._view.demand.get(family, _NOBODY))
@@ -309,7 +268,7 @@ class Outlook:
         any_one = self._view.generation_demand.get((family, ""), _NOBODY)
         return self._view.demand.get(family, _NOBODY).arrivals > own.arrivals + any_one.arrivals
 
-    def _unnamed(self, family: str, glance: _Glance) -> list[float]:
+    def _unnamed(self, family: str, glance: Glance) -> list[float]:
         """Arrivals that take any generation: told, else the family's less those of its generations."""
         told = self._view.generation_demand.get((family, ""))
         if told is not None:
@@ -336,7 +295,7 @@ class Outlook:
 
     def all_per_s(self) -> float:
         """Arrivals of all families, averaged over the memories, at the last look."""
-        return self._all_per_s
+        return self._totals.all_per_s
 
     def mean_duration_s(self) -> float:
         """The mean length of the tasks that come, as far as families have measured theirs, at the last look."""
@@ -344,8 +303,7 @@ class Outlook:
 
     def family_per_s(self, family: str) -> float:
         """Arrivals of one family, averaged over the memories."""
-        rates = self._view.demand.get(family, _NOBODY).rates_per_s
-        return sum(rates.values()) / len(rates) if rates else 0.0
+        return mean_per_s(self._view.demand.get(family, _NOBODY))
 
     # ---- values
 
@@ -440,21 +398,3 @@ class Outlook:
     def ranks(self, family: str) -> Ranks:
         """To be asked of the entries of one state in the order in which they are due."""
         return Ranks(self.costs(family).occupied_s)
-
-
-class Ranks:
-    """How many copies announced tasks need at once: each holds one for d + w on average, exponentially."""
-
-    __slots__ = ("_at_s", "_needed", "_occupied_s")
-
-    def __init__(self, occupied_s: float) -> None:
-        self._occupied_s, self._needed, self._at_s = max(1.0, occupied_s), 0.0, -math.inf
-
-    def at(self, entry: Announcement) -> float:
-        """The copies needed when the entry is due, its own tasks included.
-
-        Σ count · e^(−(due − due of the earlier one)/(d + w)) over the entries so far.
-        """
-        passed_s, self._at_s = max(0.0, entry.from_s - self._at_s), entry.from_s
-        self._needed = self._needed * math.exp(-passed_s / self._occupied_s) + entry.count
-        return self._needed
