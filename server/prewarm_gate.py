@@ -156,8 +156,12 @@ def claim_background(
 
 
 def _revision_of(current: LoadedSpec | None, hand_out: HandOut) -> LoadedSpec | None:
-    """The revision that the hand-out names: the current one, or for a straggler the last of the generation before."""
-    known = [current, current.former if hand_out.purpose is model.Purpose.ON_DEMAND else None] if current else []
+    """The revision that the hand-out names: the current one, or for a straggler the last of the generation before.
+
+    A straggler is a task that waits, or one that was announced: nobody bets on the generation before.
+    """
+    for_straggler = hand_out.purpose in (model.Purpose.ON_DEMAND, model.Purpose.ANNOUNCED)
+    known = [current, current.former if for_straggler else None] if current else []
     return next((spec for spec in known if spec is not None and spec.policy.revision == hand_out.revision), None)
 
 

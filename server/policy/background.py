@@ -27,6 +27,10 @@ EARLY_S = 180.0
 """What is announced is warmed from this long before the latest moment on: by then the pool may be too busy for it."""
 
 
+def _makes_a_state(spec: Spec) -> bool:
+    return spec.active and spec.purpose not in (Purpose.CLEAN, Purpose.REAL)
+
+
 class Background:
     """One round of hand-outs: `decide()` fills `hand_outs`, by bot, and moves the fleet."""
 
@@ -38,8 +42,7 @@ class Background:
 
     def may_bet(self, spec: Spec) -> bool:
         """Whether the spec makes a state that is warmed at all."""
-        is_bet = spec.purpose not in (Purpose.CLEAN, Purpose.REAL)
-        return spec.active and is_bet and (spec.family, spec.generation) not in self._superseded
+        return _makes_a_state(spec) and (spec.family, spec.generation) not in self._superseded
 
     def decide(self) -> None:
         """Places the clean-ups, then what was announced, then the bets."""
@@ -88,8 +91,8 @@ class Background:
         """
         ranks: dict[State, Ranks] = {}
         for one in self._view.announcements:
-            spec = self._fleet.specs.get(one.family)
-            if spec is None or not self._is_due(one, spec) or not self.may_bet(spec):
+            spec = self._maker_of(one)
+            if spec is None or not self._is_due(one, spec):
                 continue
             state = spec.family, spec.generation
             if state not in ranks:
@@ -99,9 +102,20 @@ class Background:
                 if not self._gates_let_pass(spec) or not self._warm_announced(spec, one):
                     break
 
+    def _maker_of(self, one: Announcement) -> Spec | None:
+        """The spec that is run for what was announced, that of the generation before where this one was named.
+
+        Who names it says that its users have not moved on: that is no guess of ours.
+        """
+        current = self._fleet.specs.get(one.family)
+        if current is None or one.generation in ("", current.generation):
+            return current if current is not None and self.may_bet(current) else None
+        former = self._fleet.spec_of.get((one.family, one.generation))
+        return former if former is not None and _makes_a_state(former) else None
+
     def _is_due(self, one: Announcement, spec: Spec) -> bool:
         now_s = self._fleet.now_s
-        if one.generation not in ("", spec.generation) or one.until_s < now_s:
+        if one.until_s < now_s:
             return False
         early_s = min(EARLY_S, max(ANNOUNCED_AHEAD_S, spec.fresh_for_s / 2.0))  # not so early that it is stale by then
         return one.from_s <= now_s + max(self._outlook.cold_s(spec.family), spec.run_s) + early_s
@@ -211,7 +225,7 @@ class Background:
         `probability` is that with which the warmed copy will be used.
         """
         best = self._victims.cheapest(spec.dimensions, spec.slot, spec, lambda bot: self._is_ready_for(bot, spec))
-        former = self._former_holder(spec, probability)
+        former = self._former_holder(spec, probability) if self._fleet.is_current(spec) else None
         if former is None or best is None:
             return former or best
         lost_s = self._stock.displaced_by

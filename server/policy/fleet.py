@@ -359,6 +359,10 @@ class Fleet:
         warming, cleaning = self.warming.get(state), self.cleaning.get(state)
         return [*(warming.values() if warming else ()), *(cleaning.values() if cleaning else ())]
 
+    def is_current(self, spec: Spec) -> bool:
+        """Whether it is the family's newest."""
+        return self.specs.get(spec.family) is spec
+
     def spec_for(self, wish: Wish) -> Spec | None:
         """The spec that makes the state wished for; where any generation serves, the current one."""
         if not wish.generation:

@@ -119,8 +119,8 @@ class Stock:
                 return min(holding)[1]
         return ""
 
-    def displaced_s(self, bot: Bot, slot: str, family: str = "") -> float:
-        """What is lost when something of the family is put into that slot of the idle bot.
+    def displaced_s(self, bot: Bot, slot: str, spec: Spec | None = None) -> float:
+        """What is lost when something (what the spec makes) is put into that slot of the idle bot.
 
         Tasks that take any generation lose nothing when a former one makes place for its successor.
         """
@@ -129,10 +129,15 @@ class Stock:
             return 0.0
         held = bot.slots[name]
         state = held.family, held.generation
-        if held.family == family:
-            spec = self._fleet.specs.get(family)
-            return 0.0 if spec is not None and held.generation == spec.generation else self.stragglers_s(state)
+        if spec is not None and state == (spec.family, spec.generation):
+            return 0.0
+        if spec is not None and self._succeeds(spec, held):
+            return self.stragglers_s(state)
         return self.worth_s(state, stale=self._fleet.is_stale(held))
+
+    def _succeeds(self, spec: Spec, held: Slot) -> bool:
+        """Whether what is held is of the spec's own family, which is asked for the spec's generation by now."""
+        return held.family == spec.family and self._fleet.is_current(spec)
 
     def displaced_by(self, bot: Bot, spec: Spec, probability: float) -> float:
         """What is lost when the bot is warmed for the spec: what it gives up, and the use of the rest meanwhile.
@@ -141,14 +146,14 @@ class Stock:
         the time that it stays is lost only if the warmed copy is not used: the task that misses that copy would have
         put the same state in the same place. `probability` is that of the use.
         """
-        soon_s = self.displaced_s(bot, spec.slot, spec.family)
+        soon_s = self.displaced_s(bot, spec.slot, spec)
         return max(soon_s, (1.0 - probability) * self._later_s(bot, spec)) + self._kept_busy_s(bot, spec)
 
     def _later_s(self, bot: Bot, spec: Spec) -> float:
-        """What is given up is worth so much as long as it would stay; a state of the spec's own family has no later."""
+        """What is given up is worth so much as long as it would stay; where the spec succeeds it, it has no later."""
         name = self.given_up(bot, spec.slot)
         held = bot.slots[name] if name else None
-        if held is None or held.family == spec.family or self._fleet.is_stale(held):
+        if held is None or self._succeeds(spec, held) or self._fleet.is_stale(held):
             return 0.0
         state = held.family, held.generation
         return self._outlook.saved_s(held.family) * self._outlook.need_in_all(state, max(1, self.copies(state)))

@@ -1,0 +1,88 @@
+"""Who names the generation before the current one is believed: it is warmed for what was announced, never as a bet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from server.policy.model import Announcement, Bot, Demand, HandOut, Purpose
+from server.policy.plan import plan
+from tests.policy_world import NOW_S, bot, demand, held, spec, view, warm
+
+CURRENT, FORMER = spec("src", "g3", sequence=3), spec("src", "g2", sequence=2)
+BOTH = (CURRENT, FORMER)
+
+
+def announced(generation: str, **fields: Any) -> Announcement:
+    """Two tasks that want src are due within a minute, says who is believed."""
+    defaults: dict[str, Any] = {"count": 2, "from_s": NOW_S + 60, "until_s": NOW_S + 150}
+    return Announcement(family="src", generation=generation, confidence=0.9, source="ci", **(defaults | fields))
+
+
+def handed_out(bots: list[Bot], *said: Announcement, specs: Any = BOTH, **fields: Any) -> dict[str, HandOut]:
+    made = plan(view(bots, specs=specs, announcements=said, **fields))
+    return {name: advice.background for name, advice in made.advice.items() if advice.background is not None}
+
+
+def idle(number: int) -> list[Bot]:
+    return [bot(f"b{n}") for n in range(number)]
+
+
+def test_the_generation_before_is_warmed_for_tasks_that_are_announced_by_its_name() -> None:
+    given = handed_out(idle(10), announced("g2"))
+    assert [(one.generation, one.purpose) for one in given.values()] == [("g2", Purpose.ANNOUNCED)] * 2
+
+
+@pytest.mark.parametrize(
+    ("said", "specs", "warmed"),
+    [
+        ("g1", BOTH, []),  # older still: its spec is not kept
+        ("", BOTH, ["g3", "g3"]),  # any generation serves, so the current one does
+        ("g2", (CURRENT,), []),  # nobody knows how it is made
+        ("g2", (CURRENT, replace(FORMER, active=False)), []),
+    ],
+)
+def test_no_older_one_is_nor_one_that_is_not_named_or_paused(said: str, specs: Any, warmed: list[str]) -> None:
+    given = handed_out(idle(10), announced(said), specs=specs)
+    assert [one.generation for one in given.values()] == warmed
+
+
+def test_demand_alone_never_has_the_generation_before_warmed() -> None:
+    """All that was asked for so far is g2; it is bet on the successor, and on nothing else."""
+    asked: dict[str, Demand] = {"src": demand(60)}
+    given = handed_out(idle(10), demand=asked, generation_demand={("src", "g2"): demand(60)})
+    assert given and {(one.generation, one.purpose) for one in given.values()} == {("g3", Purpose.FORECAST)}
+
+
+def test_copies_that_are_there_serve_what_is_announced() -> None:
+    bots = [bot("w1", warm("src", "g2")), bot("w2", warm("src", "g2")), *idle(6)]
+    assert handed_out(bots, announced("g2")) == {}
+
+
+def test_copies_of_the_current_generation_are_not_given_up_for_nothing() -> None:
+    """A straggler may cost users of the current generation no more than it gains."""
+    asked = {"src": demand(240, duration_s=60.0)}
+    own = {("src", "g3"): demand(240, duration_s=60.0)}
+    bots = [bot(f"w{n}", warm("src", "g3")) for n in range(3)]
+    assert handed_out(bots, announced("g2", count=1), demand=asked, generation_demand=own) == {}
+    quiet = {"src": demand(0.01)}
+    given = handed_out(bots, announced("g2", count=1), demand=quiet, generation_demand={("src", "g3"): demand(0.01)})
+    assert [one.generation for one in given.values()] == ["g2"]
+
+
+def test_a_run_goes_on_while_it_is_announced() -> None:
+    """As many as are announced, and no bet on it ever: that one is stopped for the newer generation."""
+
+    def stopped(purpose: Purpose, *said: Announcement) -> list[str]:
+        bots = [
+            bot("b1", run=held(purpose, "src", "g2", since_s=NOW_S - 30)),
+            bot("b2", run=held(purpose, "src", "g2", since_s=NOW_S - 20, n=8)),
+        ]
+        return [one.bot for one in plan(view(bots, specs=BOTH, announcements=said)).useless]
+
+    assert stopped(Purpose.ANNOUNCED, announced("g2")) == []
+    assert stopped(Purpose.ANNOUNCED, announced("g2", count=1)) == ["b2"]
+    assert stopped(Purpose.ANNOUNCED) == ["b1", "b2"]
+    assert stopped(Purpose.FORECAST, announced("g2")) == ["b1", "b2"]
