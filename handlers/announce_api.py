@@ -33,7 +33,7 @@ def announce(call: Call) -> Response:
     wanted = call.form(Announce)
     said, is_new = announcements.announce(call.service, call.principal, wanted)
     shown = announcement_report.shown(call.service, wanted.pool, said)
-    notes = announcement_report.notes_on(call.service, wanted.pool, wanted.family)
+    notes = announcement_report.notes_on(call.service, wanted.pool, wanted.family, wanted.generation)
     return json_answer({**shown, "notes": notes}, 201 if is_new else 200)
 
 
@@ -49,8 +49,9 @@ def retract(call: Call, entry_id: str) -> Response:
 def save_schedule(call: Call) -> Response:
     """Makes a schedule, or replaces the one of its name."""
     schedule = announcements.save_schedule(call.service, call.principal, call.form(NewSchedule))
-    notes = announcement_report.notes_on(call.service, schedule.body.pool, schedule.body.family)
-    return json_answer({**schedule.body.model_dump(mode="json"), "by": schedule.by, "notes": notes})
+    body = schedule.body
+    notes = announcement_report.notes_on(call.service, body.pool, body.family, body.generation)
+    return json_answer({**body.model_dump(mode="json"), "by": schedule.by, "notes": notes})
 
 
 def remove_schedule(call: Call, name: str) -> Response:

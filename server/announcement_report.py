@@ -13,6 +13,7 @@ from server.policy.followers import LEAST_HITS
 if TYPE_CHECKING:
     from server.access import Principal
     from server.announced import Said
+    from server.loaded_spec import LoadedSpec
     from server.service import Service
 
 MOST_SHOWN = 500
@@ -41,7 +42,7 @@ def shown(service: Service, pool: str, said: Said) -> dict[str, Any]:
     return {**said.to_plain(), "pool": pool, "came": came, "left": said.entry.count - came, "believed": believed}
 
 
-def notes_on(service: Service, pool: str, family: str) -> list[str]:
+def notes_on(service: Service, pool: str, family: str, generation: str) -> list[str]:
     """What whoever announced should know: why nothing may come of it."""
     notes = []
     if not service.view.count_bots(pool):
@@ -49,7 +50,14 @@ def notes_on(service: Service, pool: str, family: str) -> list[str]:
     spec = service.view.specs().get(family)
     if spec is None or spec.policy_pool != pool:
         notes.append(f"no spec makes {family} in pool {pool}, so nothing is warmed for it")
+    elif generation in spec.policy.known_generations and generation not in _made_by(spec):
+        notes.append(f"{generation} was superseded more than once, so nothing is warmed for it")
     return notes
+
+
+def _made_by(spec: LoadedSpec) -> list[str]:
+    """The generations of the family that are still made, for what is announced by name."""
+    return [one.generation for one in (spec, spec.former) if one is not None]
 
 
 def _pool(service: Service, principal: Principal, pool: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server import announcements, prewarm_spec
+from server import announcement_report, announcements, prewarm_spec
 from server.announce_body import Announce
 from server.policy.model import Purpose
 from tests.announce_world import MIRA
@@ -62,3 +62,15 @@ def test_who_names_no_generation_has_the_current_one_warmed(world: LifeWorld) ->
     announce(world, "")
     warmed = polls_of(world)
     assert [world.result(machine.runs[-1].task_id).generation for machine in warmed] == ["r2"]
+
+
+def test_who_names_one_that_is_older_still_is_told_that_nothing_comes_of_it(world: LifeWorld) -> None:
+    body = spec_body("src", generation="r3", cold_cost_s=60, run_s=60, expected_per_h=0)
+    prewarm_spec.edit(world.p1, LOCAL_USER, "src", body, 2)
+    Machine(world, "bot9").handshake()
+    world.fresh()
+    said = {one: announcement_report.notes_on(world.p1, POOL, "src", one) for one in ("r1", "r2", "r3", "r4", "")}
+    assert said.pop("r1") == ["r1 was superseded more than once, so nothing is warmed for it"]
+    assert not any(said.values())
+    announce(world, "r1")
+    assert polls_of(world) == []
