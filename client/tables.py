@@ -118,7 +118,7 @@ def sentence_of_pool(pool: Mapping[str, Any]) -> str:
     bots = "1 bot" if pool["bots"] == 1 else f"{pool['bots']} bots"
     parts = [f"{pool['idle']} of {bots} idle", f"{pool['busy']} busy"]
     if pool.get("background"):
-        parts.append(f"{pool['background']} being warmed")
+        parts.append(f"{pool['background']} being made ready")
     if pool.get("silent"):
         parts.append(f"{pool['silent']} silent")
     text = f"{pool['pool']} ({mode}): {', '.join(parts)}"

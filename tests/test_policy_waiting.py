@@ -75,7 +75,7 @@ def test_bots_that_are_warmed_for_tasks_before_it_are_told_with_how_long_that_ta
     covered = [task(f"t{n}", "src", age_s=60) for n in (1, 2)]
     answer = why(bots, task("t3", age_s=30), *covered)
     assert answer.text.replace("\u00a0", " ") == (
-        "2 bots fit: 0 busy with other tasks, 2 being warmed (another 80 s at most) for tasks that are "
+        "2 bots fit: 0 busy with other tasks, 2 being made ready (another 80 s at most) for tasks that are "
         "served before it. "
         "2 tasks are served before it. It has waited 30 s."
     )
@@ -86,7 +86,7 @@ def test_a_bot_that_is_warmed_for_a_later_task_as_urgent_is_told_as_such() -> No
     running = bot("b1", run=held(Purpose.ON_DEMAND, "src", for_task="t2", since_s=NOW_S - 20))
     answer = why([running, bot("b2", run=held())], task("t1", age_s=30), task("t2", "src", age_s=10))
     assert answer.text.replace("\u00a0", " ").startswith(
-        "2 bots fit: 1 busy with other tasks, 1 being warmed (another 80 s at most) for other tasks that wait. "
+        "2 bots fit: 1 busy with other tasks, 1 being made ready (another 80 s at most) for other tasks that wait. "
     )
 
 

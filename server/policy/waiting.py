@@ -133,7 +133,7 @@ def _all_busy(
     if len(busy) > working + len(owed):
         text += f", {len(busy) - working - len(owed)} with background work"
     if owed:
-        text += f", {len(owed)} being warmed{_how_long(owed, view, made)} for {_whom(owed.values(), before)}"
+        text += f", {len(owed)} being made ready{_how_long(owed, view, made)} for {_whom(owed.values(), before)}"
     if len(able) > len(busy):
         text += f", {len(able) - len(busy)} about to take other tasks"
     text += f". {count(ahead, 'task')} {'is' if ahead == 1 else 'are'} served before it." if ahead else "."
@@ -146,7 +146,7 @@ def _all_busy(
 
 
 def _owed(busy: list[Bot], view: PoolView, made: PoolPlan, task: PendingTask) -> dict[str, str]:
-    """The bots that are being warmed for another task that is as urgent, with that task: those runs are not stopped."""
+    """The bots that are warmed, or cleaned, for another task that is as urgent, with that task: those runs go on."""
     urgent = {other.id for other in view.pending if other.priority <= task.priority and other.id != task.id}
     counted_on = {hold.warming: hold.task_id for hold in made.holds.values() if hold.warming}
     asked = {bot.id: counted_on.get(bot.id) or bot.held.for_task for bot in busy if bot.held is not None}
