@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from server.page_kinds import DECISIONS
-from server.policy import hold_out, model
+from server.policy import hold_out, outcome
 from server.process_pages import SEPARATOR
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ SHADOW = "shadow: "
 Body = dict[str, Any]
 
 
-def kind_of(refused: model.Refused) -> str:
+def kind_of(refused: outcome.Refused) -> str:
     """By what refusals are counted: the gate; hand-outs that shadow mode and the hold-out did not make apart."""
     if refused.text.startswith(SHADOW):
         return "shadow"
     return "hold_out" if hold_out.is_refusal(refused) else refused.gate.value
 
 
-def gate_row(check: model.GateCheck) -> Body:
+def gate_row(check: outcome.GateCheck) -> Body:
     """One gate as it stood."""
     return {
         "gate": check.gate.value,
@@ -48,7 +48,7 @@ def gate_row(check: model.GateCheck) -> Body:
     }
 
 
-def terms(hand_out: model.HandOut, gates: Iterable[model.GateCheck]) -> Body:
+def terms(hand_out: outcome.HandOut, gates: Iterable[outcome.GateCheck]) -> Body:
     """What a hand-out rested on: its value with all terms, and the pool's gates as the plan saw them."""
     value = [asdict(hand_out.value)] if hand_out.value is not None else []
     return {"values": value, "gates": [gate_row(check) for check in gates]}
@@ -61,13 +61,15 @@ class Decisions:
         self._service = service
         self._steps: dict[tuple[str, str], list[int]] = {}
 
-    def refused(self, pool: str, bot_id: str, refused: model.Refused) -> None:
+    def refused(self, pool: str, bot_id: str, refused: outcome.Refused) -> None:
         """A poll got no background work."""
         kind = f"refused.{kind_of(refused)}"
         self._service.count(pool, kind)
         self._keep(pool, kind, bot_id, lambda: _of_refusal(refused))
 
-    def handed_out(self, pool: str, bot_id: str, task_id: str, hand_out: model.HandOut, plan: model.PoolPlan) -> None:
+    def handed_out(
+        self, pool: str, bot_id: str, task_id: str, hand_out: outcome.HandOut, plan: outcome.PoolPlan
+    ) -> None:
         """A poll got background work."""
         kind = f"handed_out.{hand_out.purpose.value}"
         self._service.count(pool, kind)
@@ -78,7 +80,7 @@ class Decisions:
         self._service.count(pool, kind)
         self._keep(pool, kind, bot_id, lambda: {"text": text, "task_id": task_id, "for_task": for_task})
 
-    def held_back(self, pool: str, bot_id: str, hold: model.Hold) -> None:
+    def held_back(self, pool: str, bot_id: str, hold: outcome.Hold) -> None:
         """A task that the bot could take waits for a warmer one."""
         self._service.count(pool, "held_back")
         self._keep(pool, "held_back", bot_id, lambda: {"text": hold.text, "task_id": hold.task_id})
@@ -105,7 +107,7 @@ class Decisions:
                 self._service.pages.put(DECISIONS, key, [now_s, bot_id, body])
 
 
-def _of_refusal(refused: model.Refused) -> Body:
+def _of_refusal(refused: outcome.Refused) -> Body:
     return {
         "gate": refused.gate.value,
         "text": refused.text,
@@ -115,7 +117,7 @@ def _of_refusal(refused: model.Refused) -> Body:
     }
 
 
-def _of_hand_out(task_id: str, hand_out: model.HandOut, plan: model.PoolPlan) -> Body:
+def _of_hand_out(task_id: str, hand_out: outcome.HandOut, plan: outcome.PoolPlan) -> Body:
     of = {"family": hand_out.family, "generation": hand_out.generation, "revision": hand_out.revision}
     return {"text": hand_out.text, "task_id": task_id, **of, **terms(hand_out, plan.gates)}
 

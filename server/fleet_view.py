@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from server import errors, prewarm_spec
 from server.latest import Head
 from server.page_exchange import NEWS_AFTER_S
-from server.policy import model
+from server.policy import model, outcome
 from server.policy.self_disabling import Watch
 from server.pool_planner import PoolPlanner
 from server.records import Record, get_multi, key_of
@@ -53,8 +53,8 @@ class FleetView:
         self._dirty: set[str] = set()
         self._planner = PoolPlanner(service, self)
         self._withheld = Withheld(service)
-        self._acted: dict[str, model.PoolPlan] = {}
-        self._refusals: dict[str, tuple[float, model.Refused]] = {}
+        self._acted: dict[str, outcome.PoolPlan] = {}
+        self._refusals: dict[str, tuple[float, outcome.Refused]] = {}
         self._unconfirmed: set[str] = set()
         self._switch = Head()
         self._looks = Looks(service, self)
@@ -227,15 +227,15 @@ class FleetView:
                 self._pending.get(entry.pool, set()).discard(task_id)
                 self._dirty.add(entry.pool)
 
-    def note_refusal(self, bot_id: str, refused: model.Refused) -> None:
+    def note_refusal(self, bot_id: str, refused: outcome.Refused) -> None:
         """The gate's own transaction refused what the plan had advised; kept for `why`."""
         self._refusals[bot_id] = (self._service.clock.now_s(), refused)
 
-    def refusal(self, bot_id: str) -> tuple[float, model.Refused] | None:
+    def refusal(self, bot_id: str) -> tuple[float, outcome.Refused] | None:
         """The last such refusal for a bot, with its time."""
         return self._refusals.get(bot_id)
 
-    def first_to_act(self, pool: str, plan: model.PoolPlan) -> bool:
+    def first_to_act(self, pool: str, plan: outcome.PoolPlan) -> bool:
         """True once per plan: who gets it carries out the plan's stops."""
         with self._lock:
             if self._acted.get(pool) is plan:
@@ -336,7 +336,7 @@ class FleetView:
 
     # ---- planning
 
-    def plan(self, pool: str, *, wait: bool = False) -> model.PoolPlan:
+    def plan(self, pool: str, *, wait: bool = False) -> outcome.PoolPlan:
         """The pool's plan; made anew when something changed and the last one's cost allows.
 
         While another thread plans, the last plan is given, unless the caller would rather `wait`.
@@ -362,7 +362,7 @@ class FleetView:
         """Whether the pool changed since its last plan."""
         return pool in self._dirty
 
-    def keep_hysteresis(self, pool: str, plan: model.PoolPlan) -> None:
+    def keep_hysteresis(self, pool: str, plan: outcome.PoolPlan) -> None:
         """The next plan goes on from where this one left the utilization gate."""
         with self._lock:
             self._gates[pool] = replace(self.gate(pool), open=plan.gate_open, below_since_s=plan.below_since_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from server.policy import gates, hold_out, model, self_disabling
+from server.policy import gates, hold_out, model, outcome, self_disabling
 from server.policy.dimensions import ID, matches
 from server.policy.self_disabling import Watch
 from server.policy.utilization import utilization
@@ -22,15 +22,15 @@ class Asked:
     bot_id: str
     pool: str
     spec: model.Spec
-    hand_out: model.HandOut
-    plan: model.PoolPlan
+    hand_out: outcome.HandOut
+    plan: outcome.PoolPlan
     thresholds: model.Thresholds
     standing: Standing
     hold_out: float = 0.0
     """Share of the windows in which the spec's bets are withheld."""
 
 
-def refusal(gate: PoolGate, asked: Asked, now_s: float) -> model.Refused | None:
+def refusal(gate: PoolGate, asked: Asked, now_s: float) -> outcome.Refused | None:
     """What refuses the hand-out; None when all gates that can have closed since the plan are open."""
     taken = {entry["bot"] for entry in gate.entries}
     idle = [bot for bot in asked.standing.idle if bot.id not in taken]
@@ -79,14 +79,14 @@ def _counts(gate: PoolGate, asked: Asked, idle: int) -> gates.Counts:
     )
 
 
-def _pending_check(asked: Asked) -> model.GateCheck:
+def _pending_check(asked: Asked) -> outcome.GateCheck:
     """Gate 2, for a task that came after the plan."""
     asking = [bot.dimensions for bot in asked.standing.usable if bot.id == asked.bot_id]
     fitting = sum(1 for task in asked.standing.pending for has in asking if matches(task.dimensions, has))
     return gates.pending_gate(asked.bot_id, fitting)
 
 
-def _part_check(asked: Asked, idle: list[model.Bot]) -> model.GateCheck:
+def _part_check(asked: Asked, idle: list[model.Bot]) -> outcome.GateCheck:
     """Gate 4, for the bots that fit the spec as the plan counts them: those like the one that it may name by its id."""
     wanted = tuple(entry for entry in asked.spec.dimensions if entry[0] != ID)
     fit_idle = sum(1 for bot in idle if matches(wanted, bot.dimensions))

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import structlog
 
-from server.policy import model
+from server.policy import model, outcome
 from server.policy.recorded import decided, to_plain
 
 log = structlog.get_logger(__name__)
@@ -25,7 +25,7 @@ class PlanRecorder:
         self._path = Path(folder) / f"plans-{process_id}.jsonl" if folder else None
         self._file: TextIO | None = None
 
-    def keep(self, view: model.PoolView, plan: model.PoolPlan) -> None:
+    def keep(self, view: model.PoolView, plan: outcome.PoolPlan) -> None:
         """Appends a plan with the view that it was made from. Where that fails, nothing more is recorded."""
         if self._path is None:
             return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from server import ledger
 from server.page_exchange import NEWS_AFTER_S
 from server.plan_recorder import PlanRecorder
-from server.policy import growth, model
+from server.policy import growth, model, outcome
 from server.policy.fleet import Fleet, why_unusable
 from server.policy.minds import Minds
 from server.policy.plan import plan_of
@@ -33,7 +33,7 @@ class PoolPlanner:
         self._service = service
         self._view = view
         self._planning = threading.Lock()
-        self._plans: dict[str, model.PoolPlan] = {}
+        self._plans: dict[str, outcome.PoolPlan] = {}
         self._planned: dict[str, tuple[float, float]] = {}
         self._sampled_s: dict[str, float] = {}
         self._growth: dict[str, growth.Growing] = {}
@@ -41,7 +41,7 @@ class PoolPlanner:
         self._began_s = service.clock.now_s()
         self._recorder = PlanRecorder(service.settings.record_plans, service.process_id)
 
-    def plan(self, pool: str, *, wait: bool = False) -> model.PoolPlan:
+    def plan(self, pool: str, *, wait: bool = False) -> outcome.PoolPlan:
         """The pool's plan; made anew when something changed and the last one's cost allows.
 
         While another thread plans, the last plan is given, unless the caller would rather `wait`.
@@ -50,7 +50,7 @@ class PoolPlanner:
         if known is not None and not self._is_wanted(pool):
             return known
         if not self._planning.acquire(blocking=wait or known is None):
-            return known if known is not None else model.PoolPlan(advice={})
+            return known if known is not None else outcome.PoolPlan(advice={})
         try:
             made = self._plans.get(pool)
             if made is not None and made is not known and not self._is_wanted(pool):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from server import decisions, errors
 from server.decisions import gate_row
-from server.policy import bet_ledger, model
+from server.policy import bet_ledger, model, outcome
 from server.policy.words import count
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ def _bets(service: Service, pool: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _advice(plan: model.PoolPlan) -> list[model.Advice]:
+def _advice(plan: outcome.PoolPlan) -> list[outcome.Advice]:
     """Of the bots without a run, or of some of them."""
     names = list(plan.advice)
     step = max(1, len(names) // MOST_LOOKED_AT)
     return [plan.advice[name] for name in names[::step]]
 
 
-def _now(looked_at: list[model.Advice]) -> list[dict[str, Any]]:
+def _now(looked_at: list[outcome.Advice]) -> list[dict[str, Any]]:
     """Per kind of refusal: how many bots it keeps from background work, with the words for one; most first."""
     refused = [advice.refused for advice in looked_at if advice.refused is not None]
     bots = Counter(decisions.kind_of(one) for one in refused)
@@ -75,7 +75,7 @@ def _now(looked_at: list[model.Advice]) -> list[dict[str, Any]]:
     ]
 
 
-def _given(looked_at: list[model.Advice]) -> int:
+def _given(looked_at: list[outcome.Advice]) -> int:
     return sum(1 for advice in looked_at if advice.background is not None)
 
 
@@ -85,7 +85,7 @@ def _running(service: Service, pool: str) -> int:
     return sum(1 for one in held if one is not None and one.purpose is not model.Purpose.REAL)
 
 
-def _sentence(pool: str, looked_at: list[model.Advice], now: list[dict[str, Any]], running: int) -> str:
+def _sentence(pool: str, looked_at: list[outcome.Advice], now: list[dict[str, Any]], running: int) -> str:
     given = _given(looked_at)
     if given:
         return f"{count(given, f'bot of {pool} gets', f'bots of {pool} get')} background work at the next poll."

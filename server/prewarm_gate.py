@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from server import decisions, gate_recheck
-from server.policy import gates, model
+from server.policy import gates, model, outcome
 from server.records import RETAIN_TASK_S, expiry, get_multi, key_of
 from server.records.bot import Bot
 from server.records.pool import PoolGate
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from server.bot_session import Token
     from server.config import PoolConfig
     from server.gate_recheck import Asked
-    from server.policy.model import HandOut, Preempt
+    from server.policy.outcome import HandOut, Preempt
     from server.prewarm_spec import LoadedSpec
     from server.service import Service
     from server.task_scheduler import Delivery
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from server.view_entries import Standing
 
 MOST_HAND_OUTS_KEPT = 200
-NOT_SEEN = model.Refused(
+NOT_SEEN = outcome.Refused(
     model.Gate.FRESH_VIEW,
     "The view refused: bots may have left since the server last looked at the fleet, and it may not look again yet.",
     "A poll in a second or two.",
 )
-COVERED = model.Refused(model.Gate.PENDING, "The task waits no more, or a run warms or is stopped for it already.")
+COVERED = outcome.Refused(model.Gate.PENDING, "The task waits no more, or a run warms or is stopped for it already.")
 
 
 class GateRefused(Exception):
     """The gate refused within its transaction; `refused` says why."""
 
-    def __init__(self, refused: model.Refused) -> None:
+    def __init__(self, refused: outcome.Refused) -> None:
         super().__init__(refused.text)
         self.refused = refused
 
@@ -117,7 +117,7 @@ def claim_background(
     token: Token,
     pool: str,
     hand_out: HandOut,
-    plan: model.PoolPlan,
+    plan: outcome.PoolPlan,
     standing: Standing | None = None,
 ) -> Delivery:
     """Creates a background task for the token's bot and claims it: at most 4 reads and 4 writes.
@@ -141,7 +141,7 @@ def claim_background(
     current = service.view.specs().get(hand_out.family)
     spec = _revision_of(current, hand_out)
     if current is None or spec is None:
-        raise GateRefused(model.Refused(model.Gate.NO_SPEC, f"{hand_out.family} has a newer revision."))
+        raise GateRefused(outcome.Refused(model.Gate.NO_SPEC, f"{hand_out.family} has a newer revision."))
     if standing is None and hand_out.purpose in gates.BETS:
         raise GateRefused(NOT_SEEN)
     thresholds, found = service.config.thresholds(pool), standing or service.view.standing(pool)
@@ -178,7 +178,7 @@ def _claim(
     now_s = service.clock.now_s()
     touched.bot = task_scheduler.usable_bot(bot, token, now_s)
     if head is None or head.state != "active" or head.revision != revision:
-        raise GateRefused(model.Refused(model.Gate.NO_SPEC, f"{hand_out.family} was changed, paused or retired."))
+        raise GateRefused(outcome.Refused(model.Gate.NO_SPEC, f"{hand_out.family} was changed, paused or retired."))
     touched.gate = gate = gate or switch.new_gate(asked.pool)
     if refused := gate_recheck.refusal(gate, asked, now_s):
         raise GateRefused(refused)

@@ -17,7 +17,7 @@ from server.task_scheduler import StopReason, claim_timeout_s, end_held, result_
 from server.task_transition import Touched, newer, state_of, transition
 
 if TYPE_CHECKING:
-    from server.policy.model import Preempt
+    from server.policy.outcome import Preempt
     from server.service import Service
 
 

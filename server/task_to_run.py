@@ -13,7 +13,7 @@ import structlog
 from server import errors, prewarm_gate, task_scheduler, task_stops
 from server.bot_session import Token
 from server.fleet_view import refresh_quietly
-from server.policy import cadence, model
+from server.policy import cadence, outcome
 from server.policy.gates import BETS
 from server.policy.plan import claimable
 from server.task_scheduler import Delivery, HoldsRun, LostRace, NotNow
@@ -110,7 +110,7 @@ def _choose(service: Service, token: Token, pool: str) -> tuple[Delivery | None,
         return None, False
 
 
-def _is_bet(advice: model.Advice | None) -> bool:
+def _is_bet(advice: outcome.Advice | None) -> bool:
     return advice is not None and advice.background is not None and advice.background.purpose in BETS
 
 
@@ -130,7 +130,7 @@ def _held(service: Service, token: Token) -> Answer | None:
 
 
 def _claim(
-    service: Service, token: Token, pool: str, plan: model.PoolPlan, standing: Standing | None
+    service: Service, token: Token, pool: str, plan: outcome.PoolPlan, standing: Standing | None
 ) -> Delivery | None:
     advice = plan.advice.get(token.bot)
     if advice is None:
@@ -156,7 +156,7 @@ def _claim(
 
 
 def _claim_real(
-    service: Service, token: Token, pool: str, plan: model.PoolPlan, advice: model.Advice
+    service: Service, token: Token, pool: str, plan: outcome.PoolPlan, advice: outcome.Advice
 ) -> Delivery | None:
     tasks = claimable(plan, token.bot, service.clock.now_s())
     if advice.tasks and not tasks:
@@ -179,7 +179,7 @@ def _claim_real(
     return None
 
 
-def act(service: Service, pool: str, plan: model.PoolPlan) -> None:
+def act(service: Service, pool: str, plan: outcome.PoolPlan) -> None:
     """Carries out what a plan says about runs under way, once: stops for waiting tasks, ends of useless runs."""
     if not service.view.first_to_act(pool, plan):
         return
@@ -198,7 +198,7 @@ def act(service: Service, pool: str, plan: model.PoolPlan) -> None:
             log.warning("stop failed", bot=useless.bot, error=error.text)
 
 
-def _sleep(service: Service, token: Token, pool: str, advice: model.Advice | None) -> Answer:
+def _sleep(service: Service, token: Token, pool: str, advice: outcome.Advice | None) -> Answer:
     if service.view.store_lost or service.view.age_s() > STORE_GONE_AFTER_S:
         sleep_s = service.rng.uniform(5.0, 15.0)
     else:

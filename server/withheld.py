@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from server.policy import gates, hold_out, model, self_disabling
+from server.policy import gates, hold_out, outcome, self_disabling
 from server.policy.self_disabling import Watch
 from server.policy.withhold import Doubt, with_ledger, withhold
 
@@ -35,10 +35,10 @@ class _Known:
 class _Made:
     """A plan, what was held out of it, and what was left."""
 
-    plan: model.PoolPlan
+    plan: outcome.PoolPlan
     families: frozenset[str]
     watch: Watch
-    left: model.PoolPlan
+    left: outcome.PoolPlan
 
 
 class Withheld:
@@ -68,7 +68,7 @@ class Withheld:
         ends_s = hold_out.window(spec.policy, self._service.config.pool(pool).holdout_share, now_s).ends_s
         return ends_s - now_s
 
-    def left_of(self, pool: str, plan: model.PoolPlan, specs: Specs, watch: Watch) -> model.PoolPlan:
+    def left_of(self, pool: str, plan: outcome.PoolPlan, specs: Specs, watch: Watch) -> outcome.PoolPlan:
         """The plan without the bets that are withheld."""
         families = self.held_out(pool, specs)
         if not families and not watch.is_shadow:
@@ -78,7 +78,7 @@ class Withheld:
             made = self._made[pool] = _Made(plan, families, watch, self._less(pool, plan, specs, watch))
         return made.left
 
-    def _less(self, pool: str, plan: model.PoolPlan, specs: Specs, watch: Watch) -> model.PoolPlan:
+    def _less(self, pool: str, plan: outcome.PoolPlan, specs: Specs, watch: Watch) -> outcome.PoolPlan:
         now_s = self._service.clock.now_s()
         if watch.is_shadow:
             check = self_disabling.check(watch, pool, now_s)
@@ -87,10 +87,10 @@ class Withheld:
         return withhold(plan, lambda _bot, bet: hold_out.check(specs[bet.family].policy, share, pool, now_s))
 
 
-def _in_shadow(check: model.GateCheck) -> Doubt:
+def _in_shadow(check: outcome.GateCheck) -> Doubt:
     """What stands for each bet of a pool in shadow mode: what would have been done, and why it is not."""
 
-    def doubt(bot_id: str, bet: model.HandOut) -> model.GateCheck:
+    def doubt(bot_id: str, bet: outcome.HandOut) -> outcome.GateCheck:
         would_have = gates.would_have(bet.purpose, bet.family, bet.generation, bot_id)
         return replace(check, text=f"{would_have} {check.text}")
 

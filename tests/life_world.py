@@ -15,7 +15,8 @@ from server import config as server_config
 from server import task_update as updates
 from server.access import LOCAL_USER
 from server.bot_session import Token
-from server.policy.model import HandOut, PoolPlan, Purpose
+from server.policy.model import Purpose
+from server.policy.outcome import HandOut, PoolPlan
 from server.records import Record, key_of
 from server.records.bot import Bot
 from server.records.pool import PoolGate

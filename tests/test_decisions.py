@@ -10,7 +10,8 @@ from server import errors, fleet_report, pool_why
 from server.access import LOCAL_USER
 from server.page_kinds import DECISIONS, join_newest
 from server.policy.bet_ledger import BetLedger
-from server.policy.model import Gate, GateCheck, Refused, Value
+from server.policy.model import Gate
+from server.policy.outcome import GateCheck, Refused, Value
 from server.service import Service
 from tests.life_world import FAMILY, LIVE, POOL, LifeWorld, exchange, idle_machines, start
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from server.policy import gates
-from server.policy.model import GateCheck, Phase, Thresholds
+from server.policy.model import Phase, Thresholds
+from server.policy.outcome import GateCheck
 from tests.policy_world import NOW_S, bot, gate, spec, warm
 
 T = Thresholds(mode="live")

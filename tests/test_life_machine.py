@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from server import bot_management, jobs, sweeps, switch, task_stops
 from server.access import LOCAL_USER
-from server.policy.model import Preempt
+from server.policy.outcome import Preempt
 from server.records.task import FINAL, TaskToRun
 from server.service import Service
 from server.sweep_schedule import Beat

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from server.policy.model import Announcement, Bot, Demand, HandOut, Purpose
+from server.policy.model import Announcement, Bot, Demand, Purpose
+from server.policy.outcome import HandOut
 from server.policy.plan import plan
 from tests.policy_world import NOW_S, bot, demand, held, spec, view, warm
 

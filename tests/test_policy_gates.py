@@ -8,7 +8,8 @@ from itertools import combinations
 import pytest
 
 from server.policy import gates
-from server.policy.model import Gate, Phase, PoolPlan, Purpose, Thresholds
+from server.policy.model import Gate, Phase, Purpose, Thresholds
+from server.policy.outcome import PoolPlan
 from server.policy.plan import plan
 from tests.policy_world import NOW_S, bot, demand, gate, held, spec, task, view, warm
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from server.policy.model import Bot, Phase, PoolPlan, Purpose, Slot, Thresholds, Wish
+from server.policy.model import Bot, Phase, Purpose, Slot, Thresholds, Wish
+from server.policy.outcome import PoolPlan
 from server.policy.plan import claimable, plan
 from tests.policy_world import NOW_S, bot, demand, gate, held, spec, task, view, warm
 

@@ -15,13 +15,11 @@ from server.policy.background import Background
 from server.policy.fleet import Fleet
 from server.policy.gates import reserve_size, share_limit, spec_limit
 from server.policy.model import (
-    Advice,
     Bot,
     Demand,
     Held,
     PendingTask,
     Phase,
-    PoolPlan,
     PoolView,
     Purpose,
     Slot,
@@ -30,6 +28,7 @@ from server.policy.model import (
     Victim,
     Wish,
 )
+from server.policy.outcome import Advice, PoolPlan
 from server.policy.plan import claimable, plan
 from server.policy.warmth import apply
 from server.policy.warmth_events import BackgroundFinished, BackgroundStarted

@@ -10,7 +10,8 @@ import pytest
 from server import jobs, prewarm_gate, prewarm_spec, switch
 from server.access import LOCAL_USER
 from server.errors import Contention
-from server.policy.model import Gate, HandOut, PoolPlan, Purpose
+from server.policy.model import Gate, Purpose
+from server.policy.outcome import HandOut, PoolPlan
 from server.prewarm_gate import GateRefused
 from server.records.task import TaskRequest
 from server.task_scheduler import HoldsRun, NotNow

@@ -10,7 +10,8 @@ import pytest
 from server import prewarm_spec
 from server.access import LOCAL_USER
 from server.fleet_view import FleetView
-from server.policy.model import Gate, HandOut, PoolPlan, Purpose
+from server.policy.model import Gate, Purpose
+from server.policy.outcome import HandOut, PoolPlan
 from server.prewarm_gate import GateRefused, claim_background
 from tests.life_world import LIVE, POOL, LifeWorld, Machine, hand_out, report, spec_body
 from tests.reserve_world import RESERVE, WAYS, Leave, ask_at_once, fleet

@@ -9,7 +9,7 @@ import pytest
 
 from server import bot_management, sweeps, task_scheduler, task_stops, task_to_run
 from server.access import LOCAL_USER
-from server.policy.model import Preempt
+from server.policy.outcome import Preempt
 from server.prewarm_gate import GateRefused
 from server.task_scheduler import LostRace, SessionGone
 from tests.life_world import LifeWorld, Machine, end, hand_out, keep_alive, report, start

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from server import sweeps, task_scheduler, task_stops
-from server.policy.model import Preempt
+from server.policy.outcome import Preempt
 from server.prewarm_gate import GateRefused
 from server.records.task import TaskToRun
 from server.service import Service

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server import sweeps, task_life, task_scheduler, task_stops
-from server.policy.model import Preempt
+from server.policy.outcome import Preempt
 from server.records.task import TaskToRun
 from server.task_life import Event, OnBot, State
 from server.task_scheduler import EndReport

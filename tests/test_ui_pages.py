@@ -7,7 +7,7 @@ import json
 import pytest
 
 from server import errors, fleet_report, sweeps, task_output
-from server.policy.model import Hold
+from server.policy.outcome import Hold
 from server.records.pool import PoolGate
 from tests.ui_world import SPEC, Pages, text
 

@@ -11,7 +11,8 @@ from server.policy.decision import Decision
 from server.policy.dimensions import Requirement
 from server.policy.explain import Explainer
 from server.policy.minds import Minds
-from server.policy.model import Advice, Bot, Hold, PendingTask
+from server.policy.model import Bot, PendingTask
+from server.policy.outcome import Advice, Hold
 
 MOST_ALTERNATIVES = 3
 

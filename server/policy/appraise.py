@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from server.policy.fleet import Fleet
-from server.policy.model import Bot, Spec, Value
+from server.policy.model import Bot, Spec
+from server.policy.outcome import Value
 from server.policy.outlook import Outlook
 from server.policy.stock import Stock
 from server.policy.value import needed_soon

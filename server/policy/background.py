@@ -16,7 +16,8 @@ from server.policy.cleaning import cleaning_spec
 from server.policy.dispatch import Dispatch
 from server.policy.levels import Levels
 from server.policy.minds import Minds
-from server.policy.model import Announcement, Bot, Gate, GateCheck, HandOut, Purpose, Spec, Value
+from server.policy.model import Announcement, Bot, Gate, Purpose, Spec
+from server.policy.outcome import GateCheck, HandOut, Value
 from server.policy.outlook import ANNOUNCED_AHEAD_S, SHORT_BY
 from server.policy.queues import State
 from server.policy.ranks import Ranks

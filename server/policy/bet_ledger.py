@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from server.policy.model import Gate, GateCheck
+from server.policy.model import Gate
+from server.policy.outcome import GateCheck
 from server.policy.words import duration, share
 
 HALF_LIFE_S = 86_400.0

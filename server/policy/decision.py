@@ -8,7 +8,7 @@ from server.policy import preemption
 from server.policy.background import Background
 from server.policy.dispatch import Dispatch, Dispatcher
 from server.policy.minds import Minds
-from server.policy.model import HandOut, Preempt, Useless
+from server.policy.outcome import HandOut, Preempt, Useless
 from server.policy.queues import State
 
 

@@ -23,8 +23,9 @@ from heapq import heapify, heappop, heappush, merge
 from server.policy.cleaning import is_dirty
 from server.policy.fleet import Copies, fulfilled, overdue_s
 from server.policy.minds import Minds
-from server.policy.model import Bot, HandOut, Hold, PendingTask, Purpose, Spec, Wish
+from server.policy.model import Bot, PendingTask, Purpose, Spec, Wish
 from server.policy.on_demand import OnDemand
+from server.policy.outcome import HandOut, Hold
 from server.policy.outlook import DEFAULT_COLD_S, Outlook
 from server.policy.queues import Kind, State, turn
 from server.policy.value import erlang_excess

@@ -11,7 +11,8 @@ from server.policy.background import Background
 from server.policy.cleaning import cleaning_spec
 from server.policy.fleet import why_unusable
 from server.policy.minds import Minds
-from server.policy.model import Bot, Gate, GateCheck, HandOut, PendingTask, Refused, Spec, Value
+from server.policy.model import Bot, Gate, PendingTask, Spec
+from server.policy.outcome import GateCheck, HandOut, Refused, Value
 from server.policy.queues import State
 from server.policy.words import MOST_SHARE, all_of, count, duration, named, share
 

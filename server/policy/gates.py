@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 
 from server.policy.fleet import why_unusable
-from server.policy.model import Bot, Gate, GateCheck, GateState, Phase, Purpose, Refused, Spec, Thresholds
+from server.policy.model import Bot, Gate, GateState, Phase, Purpose, Spec, Thresholds
+from server.policy.outcome import GateCheck, Refused
 from server.policy.words import all_of, count, duration, named, share
 
 BETS = frozenset({Purpose.FORECAST, Purpose.ANNOUNCED})

@@ -17,7 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from server.policy.model import Gate, GateCheck, Refused, Spec
+from server.policy.model import Gate, Spec
+from server.policy.outcome import GateCheck, Refused
 from server.policy.words import duration, share
 
 SHORTEST_S = 1800.0

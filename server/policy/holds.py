@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from server.policy.dispatch import Assignment, Dispatch
 from server.policy.fleet import Fleet
-from server.policy.model import Hold
+from server.policy.outcome import Hold
 from server.policy.outlook import Outlook
 from server.policy.stock import Stock
 from server.policy.words import duration

@@ -10,7 +10,8 @@ from server.policy import gates
 from server.policy.dimensions import Requirement
 from server.policy.dispatch import Dispatch
 from server.policy.fleet import Fleet
-from server.policy.model import Bot, GateCheck, Purpose, Spec
+from server.policy.model import Bot, Purpose, Spec
+from server.policy.outcome import GateCheck
 from server.policy.utilization import hysteresis, utilization
 
 _SpecChecks = tuple[GateCheck, list[GateCheck], list[GateCheck]]

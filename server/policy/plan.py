@@ -9,8 +9,9 @@ from server.policy.fleet import Fleet
 from server.policy.gates import reserve_size
 from server.policy.holds import holds
 from server.policy.minds import Minds
-from server.policy.model import PoolPlan, PoolView
+from server.policy.model import PoolView
 from server.policy.order import superseded_states
+from server.policy.outcome import PoolPlan
 from server.policy.queues import turn
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from server.policy.dimensions import Requirement
 from server.policy.dispatch import Dispatch
 from server.policy.fleet import Fleet, why_unusable
-from server.policy.model import Bot, Held, PendingTask, Preempt, Purpose, Useless, Victim
+from server.policy.model import Bot, Held, PendingTask, Purpose, Victim
+from server.policy.outcome import Preempt, Useless
 from server.policy.queues import State
 from server.policy.words import duration, named
 

@@ -13,7 +13,7 @@ from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from server.policy import model
+from server.policy import model, outcome
 from server.policy.bet_ledger import BetLedger
 from server.policy.plan import claimable
 
@@ -42,7 +42,7 @@ def view_from_plain(plain: Mapping[str, Any]) -> model.PoolView:
     return _made(model.PoolView, plain)  # type: ignore[no-any-return]
 
 
-def decided(plan: model.PoolPlan, now_s: float) -> dict[str, Any]:
+def decided(plan: outcome.PoolPlan, now_s: float) -> dict[str, Any]:
     """What a plan decides, without the words: starts and background work by bot, runs to stop, holds, levels."""
     advice = {
         bot: {
@@ -68,7 +68,7 @@ def decided(plan: model.PoolPlan, now_s: float) -> dict[str, Any]:
     }
 
 
-def _hand_out(made: model.HandOut | None) -> list[Any] | None:
+def _hand_out(made: outcome.HandOut | None) -> list[Any] | None:
     if made is None:
         return None
     net = made.value.net if made.value is not None else None

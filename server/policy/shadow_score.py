@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from server.policy.decision import decide
 from server.policy.fleet import Fleet
 from server.policy.minds import Minds
-from server.policy.model import Bot, HandOut, PoolView, Purpose
+from server.policy.model import Bot, PoolView, Purpose
 from server.policy.order import superseded_states
+from server.policy.outcome import HandOut
 
 State = tuple[str, str]
 """(family, generation)"""

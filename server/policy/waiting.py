@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from server.policy.dimensions import ID, Dimensions, Requirement, matches
 from server.policy.fleet import why_unusable
-from server.policy.model import Bot, PendingTask, PoolPlan, PoolView, Purpose
+from server.policy.model import Bot, PendingTask, PoolView, Purpose
+from server.policy.outcome import PoolPlan
 from server.policy.queues import turn
 from server.policy.words import count, duration, named
 

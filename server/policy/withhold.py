@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from server.policy.gates import BETS
-from server.policy.model import Advice, Gate, GateCheck, HandOut, PoolPlan, Refused
+from server.policy.model import Gate
+from server.policy.outcome import Advice, GateCheck, HandOut, PoolPlan, Refused
 
 Doubt = Callable[[str, HandOut], GateCheck]
 """A bot, and the hand-out that it would get → the gate that it meets."""

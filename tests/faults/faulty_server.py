@@ -17,7 +17,7 @@ from typing import Any
 import main
 from server import prewarm_gate, task_scheduler
 from server.fleet_view import FleetView
-from server.policy import model
+from server.policy import model, outcome
 
 FOLDER = "FAULT_FOLDER"
 
@@ -57,7 +57,7 @@ def freezes(refresh: Callable[..., bool]) -> Callable[..., bool]:
 def covers(claim: Callable[..., Any]) -> Callable[..., Any]:
     """The background claim, whose hand-out is said to be for a certain waiting task."""
 
-    def wrapped(service: Any, token: Any, pool: str, hand_out: model.HandOut, *found: Any) -> Any:
+    def wrapped(service: Any, token: Any, pool: str, hand_out: outcome.HandOut, *found: Any) -> Any:
         file = Path(os.environ[FOLDER]) / "cover"
         if file.exists():
             hand_out = replace(hand_out, purpose=model.Purpose.ON_DEMAND, for_task=file.read_text())

@@ -21,19 +21,8 @@ from server.policy.fleet import Fleet
 from server.policy.growth import Growing
 from server.policy.memories import Memories
 from server.policy.minds import Minds
-from server.policy.model import (
-    GateState,
-    HandOut,
-    PendingTask,
-    PoolView,
-    Preempt,
-    Purpose,
-    Spec,
-    Thresholds,
-    Useless,
-    Victim,
-    Wish,
-)
+from server.policy.model import GateState, PendingTask, PoolView, Purpose, Spec, Thresholds, Victim, Wish
+from server.policy.outcome import HandOut, Preempt, Useless
 from server.policy.plan import claimable, plan
 from server.policy.simulate import world as virtual
 from server.policy.simulate.announced import Announcement
