@@ -13,7 +13,6 @@ from server.policy.followers import LEAST_HITS
 if TYPE_CHECKING:
     from server.access import Principal
     from server.announced import Said
-    from server.loaded_spec import LoadedSpec
     from server.service import Service
 
 MOST_SHOWN = 500
@@ -50,14 +49,9 @@ def notes_on(service: Service, pool: str, family: str, generation: str) -> list[
     spec = service.view.specs().get(family)
     if spec is None or spec.policy_pool != pool:
         notes.append(f"no spec makes {family} in pool {pool}, so nothing is warmed for it")
-    elif generation in spec.policy.known_generations and generation not in _made_by(spec):
-        notes.append(f"{generation} was superseded more than once, so nothing is warmed for it")
+    elif generation in spec.policy.known_generations and generation not in spec.generations_made:
+        notes.append(f"{generation} of {family} is not made any more, so nothing is warmed for it")
     return notes
-
-
-def _made_by(spec: LoadedSpec) -> list[str]:
-    """The generations of the family that are still made, for what is announced by name."""
-    return [one.generation for one in (spec, spec.former) if one is not None]
 
 
 def _pool(service: Service, principal: Principal, pool: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from server.records import task
 from server.records.task import TaskResult
 
 if TYPE_CHECKING:
+    from server.loaded_spec import LoadedSpec
     from server.policy.model import Demand, Spec
     from server.service import Service
     from server.task_transition import Touched
@@ -40,7 +41,7 @@ def _started(service: Service, result: TaskResult) -> None:
         service.count(result.pool, f"{family}/{'warm' if was['warm'] else 'cold'}_starts")
         spec = service.view.specs().get(family)
         if spec is not None and spec.policy_pool == result.pool:
-            _compare(service, result, spec.policy, was, demand.get(family))
+            _compare(service, result, spec, was, demand.get(family))
             _watch(service, result, spec.policy, was, by_state.get((family, was["wanted"])))
         if not (was["warm"] and was["by_spec"] and was["first_use"]):
             continue  # From the second use on the bot would be warm anyhow: the first user would have made it so.
@@ -51,16 +52,20 @@ def _started(service: Service, result: TaskResult) -> None:
             service.count(result.pool, f"{family}/saved_s", max(0.0, cold_s - warm_s))
 
 
-def _compare(service: Service, result: TaskResult, spec: Spec, was: Mapping[str, Any], known: Demand | None) -> None:
+def _compare(
+    service: Service, result: TaskResult, loaded: LoadedSpec, was: Mapping[str, Any], known: Demand | None
+) -> None:
     """The task counts for one of the groups that tell what prewarming saves, by when it came.
 
     It is compared how long after that it got to work: the time until it started, and what the start costs on a bot as
-    warm or cold as this one was. Only tasks that the spec's bets can serve, and only while they are made at all.
+    warm or cold as this one was. Only tasks that the spec's bets can serve, announced ones of the generation before
+    among them, and only while they are made at all.
     """
+    spec = loaded.policy
     config, view = service.config.pool(result.pool), service.view
     is_on = config.mode == "live" and spec.active and not view.gate(result.pool).stopped
     is_on = is_on and not view.watch(result.pool).is_shadow
-    if not is_on or config.holdout_share <= 0.0 or was["wanted"] not in ("", spec.generation):
+    if not is_on or config.holdout_share <= 0.0 or was["wanted"] not in ("", *loaded.generations_made):
         return
     arm = hold_out.arm(spec, config.holdout_share, result.created_s)
     if arm is not Arm.NEITHER:

@@ -43,12 +43,17 @@ class LoadedSpec:
     policy: PolicySpec
     properties: Properties
     former: LoadedSpec | None = None
-    """The generation before, in its last revision: it may still be made for a straggler that waits."""
+    """The generation before, in its last revision: it may still be made for tasks that wait or are announced."""
 
     @property
     def policy_pool(self) -> str:
         """The pool whose plan it belongs to."""
         return self.pool
+
+    @property
+    def generations_made(self) -> tuple[str, ...]:
+        """The current generation; and the one before, which is made for tasks that wait for it or are announced."""
+        return (self.generation, self.former.generation) if self.former is not None else (self.generation,)
 
     def slice_record(self, now_s: float, config: PoolConfig | None = None) -> dict[str, Any]:
         """Its task as a slice, as records keep it; `config` bounds what was saved under another one."""
@@ -111,20 +116,36 @@ def former_revision(head: Spec) -> tuple[str, int] | None:
 
 
 def with_former(spec: LoadedSpec, head: Spec, generation: str, revision: SpecRevision | None) -> LoadedSpec:
-    """The spec beside the generation before it; alone where that cannot be made any more."""
+    """The spec beside the generation before it; alone where that cannot be made any more, or not be told from reports.
+
+    How long a state is fresh is the family's, so the current revision says it.
+    """
     if revision is None:
         return spec
     try:
         body, properties = spec_body.stored(revision.body)
     except errors.FieldErrors:
         return spec
-    if body.generation != generation:
+    if body.generation != generation or not _is_told(spec.body, body):
         return spec
-    policy = replace(to_policy(head, body), revision=revision.revision)
+    policy = replace(to_policy(head, body), revision=revision.revision, fresh_for_s=spec.policy.fresh_for_s)
     former = replace(
         spec, generation=generation, revision=revision.revision, body=body, policy=policy, properties=properties
     )
     return replace(spec, former=former)
+
+
+def _is_told(current: SpecBody, former: SpecBody) -> bool:
+    """Whether bots that hold the former generation are known by the current spec's evidence, which is all that is read.
+
+    Else what was just made would be taken for gone with the next report.
+    """
+    if (current.slot, current.makes.named_cache) != (former.slot, former.makes.named_cache):
+        return False
+    if not current.makes.dimension or not former.makes.dimension:
+        return current.makes.dimension == former.makes.dimension
+    key, _, value = current.makes.dimension.partition(":")
+    return value == current.generation and former.makes.dimension == f"{key}:{former.generation}"
 
 
 def to_policy(head: Spec, body: SpecBody) -> PolicySpec:
@@ -158,7 +179,8 @@ def wishes_of(specs: Mapping[str, LoadedSpec], properties: Properties, tags: Ite
     """The warm states that a real task wants, those of its tags first.
 
     By its tags `warm:FAMILY[@GENERATION]`, which need no spec and decide the generation of their family; then by the
-    specs of its pool: a dimension that names a generation's own, a named cache, a tag that the spec serves.
+    specs of its pool: a dimension that names the current generation or the one before, a named cache, a tag that the
+    spec serves.
     """
     tags = list(tags)
     found: dict[str, Wish] = {}
@@ -174,8 +196,9 @@ def wishes_of(specs: Mapping[str, LoadedSpec], properties: Properties, tags: Ite
     for spec in specs.values():
         if spec.family in found or spec.pool != pool or spec.state == RETIRED:
             continue
-        if spec.body.makes.dimension in pairs:
-            found[spec.family] = Wish(spec.family, spec.generation)
+        asked = [one for one in (spec, spec.former) if one is not None and one.body.makes.dimension in pairs]
+        if asked:
+            found[spec.family] = Wish(spec.family, asked[0].generation)
         elif caches & spec.body.served_caches() or not given.isdisjoint(spec.body.serves.tags):
             found[spec.family] = Wish(spec.family)
     return tuple(found.values())[:MOST_WISHES]

@@ -142,7 +142,7 @@ class PoolPlanner:
         return growing
 
     def _specs(self, pool: str) -> Iterator[model.Spec]:
-        """The pool's specs, and of each the generation before: it is made for stragglers that wait, never as a bet."""
+        """The pool's specs, and of each the generation before: for tasks that wait or are announced, never as a bet."""
         for spec in self._view.specs().values():
             if spec.policy_pool == pool:
                 yield spec.policy

@@ -146,7 +146,7 @@ def claim_background(
         raise GateRefused(NOT_SEEN)
     thresholds, found = service.config.thresholds(pool), standing or service.view.standing(pool)
     share = service.config.pool(pool).holdout_share
-    asked = gate_recheck.Asked(token.bot, pool, spec.policy, hand_out, plan, thresholds, found, share)
+    asked = gate_recheck.Asked(token.bot, pool, spec.policy, hand_out, plan, thresholds, found, current.policy, share)
     delivery = task_scheduler.run(
         service, lambda touched: _claim(service, touched, token, spec, asked, current.revision)
     )

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from server.policy.model import Announcement, Bot, Demand, Purpose
+from server.policy import shadow_score
+from server.policy.model import Announcement, Bot, Demand, Order, Phase, Purpose, Slot
 from server.policy.outcome import HandOut
 from server.policy.plan import plan
 from tests.policy_world import NOW_S, bot, demand, held, spec, view, warm
@@ -73,17 +74,57 @@ def test_copies_of_the_current_generation_are_not_given_up_for_nothing() -> None
     assert [one.generation for one in given.values()] == ["g2"]
 
 
-def test_a_run_goes_on_while_it_is_announced() -> None:
-    """As many as are announced, and no bet on it ever: that one is stopped for the newer generation."""
+def stopped(purpose: Purpose, *said: Announcement, copies: int = 0) -> list[str]:
+    """Which of two runs of g2 are stopped; b1 began first."""
+    bots = [
+        bot("b1", run=held(purpose, "src", "g2", since_s=NOW_S - 30)),
+        bot("b2", run=held(purpose, "src", "g2", since_s=NOW_S - 20, n=8)),
+        *(bot(f"w{n}", warm("src", "g2")) for n in range(copies)),
+    ]
+    return [one.bot for one in plan(view(bots, specs=BOTH, announcements=said)).useless]
 
-    def stopped(purpose: Purpose, *said: Announcement) -> list[str]:
-        bots = [
-            bot("b1", run=held(purpose, "src", "g2", since_s=NOW_S - 30)),
-            bot("b2", run=held(purpose, "src", "g2", since_s=NOW_S - 20, n=8)),
-        ]
-        return [one.bot for one in plan(view(bots, specs=BOTH, announcements=said)).useless]
 
+def test_a_run_that_began_for_announced_tasks_goes_on_as_it_would_for_the_newest() -> None:
     assert stopped(Purpose.ANNOUNCED, announced("g2")) == []
-    assert stopped(Purpose.ANNOUNCED, announced("g2", count=1)) == ["b2"]
-    assert stopped(Purpose.ANNOUNCED) == ["b1", "b2"]
-    assert stopped(Purpose.FORECAST, announced("g2")) == ["b1", "b2"]
+    assert stopped(Purpose.ANNOUNCED) == []
+
+
+def test_of_the_bets_that_a_newer_generation_ends_as_many_go_on_as_are_announced() -> None:
+    """Else the same work would begin again at once."""
+    assert stopped(Purpose.FORECAST) == ["b1", "b2"]
+    assert stopped(Purpose.FORECAST, announced("g2")) == []
+    assert stopped(Purpose.FORECAST, announced("g2", count=1)) == ["b2"]
+    assert stopped(Purpose.FORECAST, announced("g2", count=1), copies=1) == ["b1", "b2"]
+    assert stopped(Purpose.FORECAST, announced("")) == ["b1", "b2"]
+    much_later = announced("g2", from_s=NOW_S + 7200, until_s=NOW_S + 7300)
+    assert stopped(Purpose.FORECAST, much_later) == ["b1", "b2"]
+
+
+@pytest.mark.parametrize(("said", "warmed"), [("g4", []), ("g3", ["g3", "g3"]), ("g2", []), ("", [])])
+def test_where_tasks_moved_on_to_one_that_nobody_makes_the_last_one_made_is_the_one_before(
+    said: str, warmed: list[str]
+) -> None:
+    known = {"g2": 2, "g3": 3}
+    of = [replace(one, order=Order.FIRST_SEEN, registered_s=NOW_S - 5000, known_generations=known) for one in BOTH]
+    moved_on = {("src", "g4"): demand(60, first_arrival_s=NOW_S - 600)}
+    asked = {"src": demand(60)}
+    given = handed_out(idle(10), announced(said), specs=of, demand=asked, generation_demand=moved_on)
+    assert [one.generation for one in given.values()] == warmed
+
+
+def test_a_stale_copy_is_made_again_where_it_is() -> None:
+    """Nothing is lost there, while others hold what is asked for."""
+    old = "cache", Slot(Phase.WARM, "src", "g2", since_s=NOW_S - 90_000, last_used_s=NOW_S - 90_000)
+    bots = [bot("s", old), bot("o1", warm("oth")), bot("o2", warm("oth"))]
+    asked = {"oth": demand(20, duration_s=60.0)}
+    given = handed_out(bots, announced("g2", count=1), specs=(*BOTH, spec("oth")), demand=asked)
+    assert list(given) == ["s"] and given["s"].value is not None and given["s"].value.displaced_s == 0.0
+
+
+def test_in_shadow_mode_it_is_scored_by_what_its_own_spec_says_and_pays_for_what_it_displaces() -> None:
+    quiet = {"demand": {"src": demand(0.01)}, "generation_demand": {("src", "g3"): demand(0.01)}}
+    of = (CURRENT, replace(FORMER, run_s=90.0))
+    bots = [bot(f"w{n}", warm("src", "g3")) for n in range(3)]
+    seen = view(bots, specs=of, announcements=[announced("g2", count=1)], **quiet)
+    (made,) = shadow_score.decided(seen, {"src": 58.0})
+    assert (made.generation, made.run_s, made.displaces) == ("g2", 90.0, ("src", "g3"))

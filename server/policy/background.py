@@ -18,18 +18,13 @@ from server.policy.levels import Levels
 from server.policy.minds import Minds
 from server.policy.model import Announcement, Bot, Gate, Purpose, Spec
 from server.policy.outcome import GateCheck, HandOut, Value
-from server.policy.outlook import ANNOUNCED_AHEAD_S, SHORT_BY
+from server.policy.outlook import SHORT_BY
+from server.policy.promises import is_due, maker_of, makes_a_state
 from server.policy.queues import State
 from server.policy.ranks import Ranks
 from server.policy.words import named, seconds, share
 
 _SETTLED = 1e-9
-EARLY_S = 180.0
-"""What is announced is warmed from this long before the latest moment on: by then the pool may be too busy for it."""
-
-
-def _makes_a_state(spec: Spec) -> bool:
-    return spec.active and spec.purpose not in (Purpose.CLEAN, Purpose.REAL)
 
 
 class Background:
@@ -42,8 +37,8 @@ class Background:
         self.hand_outs: dict[str, HandOut] = {}
 
     def may_bet(self, spec: Spec) -> bool:
-        """Whether the spec makes a state that is warmed at all."""
-        return _makes_a_state(spec) and (spec.family, spec.generation) not in self._superseded
+        """Whether the spec makes a state that is bet on at all: no former generation's is."""
+        return makes_a_state(spec) and (spec.family, spec.generation) not in self._superseded
 
     def decide(self) -> None:
         """Places the clean-ups, then what was announced, then the bets."""
@@ -92,8 +87,8 @@ class Background:
         """
         ranks: dict[State, Ranks] = {}
         for one in self._view.announcements:
-            spec = self._maker_of(one)
-            if spec is None or not self._is_due(one, spec):
+            spec = maker_of(self._fleet, self._superseded, one.family, one.generation)
+            if spec is None or not is_due(one, spec, self._outlook, self._fleet.now_s):
                 continue
             state = spec.family, spec.generation
             if state not in ranks:
@@ -102,24 +97,6 @@ class Background:
             while needed - self._supply(state, one.from_s) >= SHORT_BY:
                 if not self._gates_let_pass(spec) or not self._warm_announced(spec, one):
                     break
-
-    def _maker_of(self, one: Announcement) -> Spec | None:
-        """The spec that is run for what was announced, that of the generation before where this one was named.
-
-        Who names it says that its users have not moved on: that is no guess of ours.
-        """
-        current = self._fleet.specs.get(one.family)
-        if current is None or one.generation in ("", current.generation):
-            return current if current is not None and self.may_bet(current) else None
-        former = self._fleet.spec_of.get((one.family, one.generation))
-        return former if former is not None and _makes_a_state(former) else None
-
-    def _is_due(self, one: Announcement, spec: Spec) -> bool:
-        now_s = self._fleet.now_s
-        if one.until_s < now_s:
-            return False
-        early_s = min(EARLY_S, max(ANNOUNCED_AHEAD_S, spec.fresh_for_s / 2.0))  # not so early that it is stale by then
-        return one.from_s <= now_s + max(self._outlook.cold_s(spec.family), spec.run_s) + early_s
 
     def _supply(self, state: State, due_s: float) -> float:
         supply = float(self._stock.next_copy(state) - 1)
@@ -226,16 +203,20 @@ class Background:
         `probability` is that with which the warmed copy will be used.
         """
         best = self._victims.cheapest(spec.dimensions, spec.slot, spec, lambda bot: self._is_ready_for(bot, spec))
-        former = self._former_holder(spec, probability) if self._fleet.is_current(spec) else None
+        former = self._former_holder(spec, probability)
         if former is None or best is None:
             return former or best
         lost_s = self._stock.displaced_by
         return former if lost_s(former, spec, probability) <= lost_s(best, spec, probability) else best
 
     def _former_holder(self, spec: Spec, probability: float) -> Bot | None:
-        """The ready bot that holds a former (or stale) state of the family whose stragglers miss it least."""
+        """The ready bot that holds a former (or stale) state of the family whose stragglers miss it least.
+
+        Where the spec is a former one itself, a stale copy of what it makes.
+        """
         fleet, best = self._fleet, None
-        for generation in fleet.generations.get(spec.family, ()):
+        held = fleet.generations.get(spec.family, ()) if fleet.is_current(spec) else (spec.generation,)
+        for generation in held:
             state = spec.family, generation
             copies = [] if generation == spec.generation else list(fleet.fresh.get(state, ()))
             for name in [*copies, *fleet.stale.get(state, ())]:

@@ -36,7 +36,7 @@ def decide(minds: Minds, superseded: dict[State, str]) -> Decision:
     minds.outlook.look()
     gate, thresholds = fleet.view.gate, fleet.view.thresholds
     off = "prewarming is stopped" if gate.stopped else "prewarming is off" if thresholds.mode == "off" else ""
-    useless = preemption.useless_runs(fleet, superseded, off) if fleet.background else ()
+    useless = preemption.useless_runs(fleet, minds.outlook, superseded, off) if fleet.background else ()
     marks = preemption.marks(fleet) if fleet.queues.marked else {}
     assigned = Dispatcher(minds).run()
     stop = preemption.preemptions(fleet, assigned, marks) if assigned.unserved and fleet.background else ()

@@ -1,6 +1,6 @@
-"""Which generation of a family is newer, and which ones nobody warms any more.
+"""Which generation of a family is newer, and which ones nobody bets on any more.
 
-A generation is not warmed again once a real task asked for a newer one, the operator registered its successor, or a bot
+A generation is not bet on again once a real task asked for a newer one, the operator registered its successor, or a bot
 reports one. Only an operator's roll-back brings it back: that is a new revision with a higher sequence. Order is never
 the order of the strings.
 """

@@ -9,6 +9,8 @@ from server.policy.dispatch import Dispatch
 from server.policy.fleet import Fleet, why_unusable
 from server.policy.model import Bot, Held, PendingTask, Purpose, Victim
 from server.policy.outcome import Preempt, Useless
+from server.policy.outlook import Outlook
+from server.policy.promises import maker_of, promised
 from server.policy.queues import State
 from server.policy.words import duration, named
 
@@ -111,11 +113,13 @@ def _text(bot: Bot, held: Held, task: PendingTask, fleet: Fleet) -> str:
     )
 
 
-def useless_runs(fleet: Fleet, superseded: dict[State, str], switched_off: str) -> tuple[Useless, ...]:
+def useless_runs(
+    fleet: Fleet, outlook: Outlook, superseded: dict[State, str], switched_off: str
+) -> tuple[Useless, ...]:
     """Running background work that nobody needs: prewarming is off, or its state is superseded and nobody waits for it.
 
-    Of the runs that make a superseded state as many go on as tasks ask for it, what was begun first at the front; and
-    of those that were begun since it was announced as many as still are.
+    Of the runs that make a superseded state as many go on as tasks ask for it, or are announced by its name and due,
+    what was begun first at the front. One that was begun for announced tasks goes on as it would for the newest.
 
     `superseded` says per state why; `switched_off` is the reason that ends all of it, "" when prewarming is on.
     """
@@ -126,30 +130,18 @@ def useless_runs(fleet: Fleet, superseded: dict[State, str], switched_off: str) 
         and not held.stop
         and (reason := switched_off or _why_useless(held, fleet, superseded))
     ]
-    runs, wanted, announced = [], dict(fleet.queues.wished), _announced_former(fleet) if needless else {}
+    runs, wanted = [], dict[State, float](fleet.queues.wished)
+    for state, tasks in promised(fleet, superseded, outlook).items() if needless and fleet.view.announcements else ():
+        wanted[state] = wanted.get(state, 0) + tasks
     for (is_for_nobody, _, name), held, reason in sorted(needless, key=lambda one: one[0]):
         state = held.family, held.generation
         if not switched_off and (not is_for_nobody or wanted.get(state, 0) > 0):
             wanted[state] = wanted.get(state, 0) - 1  # One run a task.
             continue
-        if not switched_off and held.purpose is Purpose.ANNOUNCED and announced.get(state, 0) > 0:
-            announced[state] -= 1
-            continue
         runs.append(
             Useless(name, held.n, held.task_id, f"{name} stops warming {named(*state) or held.task_id}: {reason}.")
         )
     return tuple(runs)
-
-
-def _announced_former(fleet: Fleet) -> dict[State, float]:
-    """How many tasks of generations that are not the newest are announced by name."""
-    found: dict[State, float] = {}
-    for one in fleet.view.announcements:
-        spec = fleet.spec_of.get((one.family, one.generation))
-        if spec is not None and spec.active and not fleet.is_current(spec) and one.until_s >= fleet.now_s:
-            state = spec.family, spec.generation
-            found[state] = found.get(state, 0.0) + one.count
-    return found
 
 
 def _turn(bot_id: str, held: Held, fleet: Fleet) -> tuple[bool, float, str]:
@@ -164,6 +156,8 @@ def _why_useless(held: Held, fleet: Fleet, superseded: dict[State, str]) -> str:
     spec = fleet.specs.get(held.family)
     if spec is None:
         return "" if held.for_task else f"{held.family} has no spec any more"
+    if held.purpose is Purpose.ANNOUNCED and maker_of(fleet, superseded, *state) is not None:
+        return ""
     if state in superseded:
         return superseded[state]
     if spec.generation != held.generation:

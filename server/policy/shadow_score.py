@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from server.policy.decision import decide
 from server.policy.fleet import Fleet
 from server.policy.minds import Minds
-from server.policy.model import Bot, PoolView, Purpose
+from server.policy.model import Bot, PoolView, Purpose, Spec
 from server.policy.order import superseded_states
-from server.policy.outcome import HandOut
 
 State = tuple[str, str]
 """(family, generation)"""
@@ -99,9 +98,9 @@ def decided(view: PoolView, saved_s: Mapping[str, float]) -> list[WouldBe]:
     bots = {bot.id: bot for bot in view.bots}
     found = []
     for bot_id, out in made.hand_outs.items():
-        spec = fleet.specs.get(out.family)
+        spec = fleet.spec_of.get((out.family, out.generation))
         if spec is not None and out.purpose in (Purpose.FORECAST, Purpose.ANNOUNCED) and out.family in saved_s:
-            displaces = _held(bots[bot_id], spec.slot, out)
+            displaces = _displaced(bots[bot_id], spec, fleet)
             worth_s = saved_s[out.family]
             found.append(
                 WouldBe(bot_id, spec.slot, out.family, out.generation, spec.run_s, spec.fresh_for_s, worth_s, displaces)
@@ -109,11 +108,15 @@ def decided(view: PoolView, saved_s: Mapping[str, float]) -> list[WouldBe]:
     return found
 
 
-def _held(bot: Bot, slot: str, out: HandOut) -> State:
-    held = bot.slots.get(slot)
-    if held is None or held.family in ("", out.family):
+def _displaced(bot: Bot, spec: Spec, fleet: Fleet) -> State:
+    """What the bot loses by it; a state that the spec's own succeeds, or is, is no loss."""
+    held = bot.slots.get(spec.slot)
+    if held is None or not held.family:
         return NO_STATE
-    return held.family, held.generation
+    state = held.family, held.generation
+    if held.family == spec.family and (fleet.is_current(spec) or held.generation == spec.generation):
+        return NO_STATE
+    return state
 
 
 @dataclass(slots=True)
