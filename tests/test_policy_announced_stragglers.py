@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from server.policy import shadow_score
+from server.policy.decision import decide
+from server.policy.fleet import Fleet
+from server.policy.minds import Minds
 from server.policy.model import Announcement, Bot, Demand, Order, Phase, Purpose, Slot
 from server.policy.outcome import HandOut
 from server.policy.plan import plan
-from tests.policy_world import NOW_S, bot, demand, held, spec, view, warm
+from tests.policy_world import NOW_S, bot, demand, held, spec, task, view, warm
 
 CURRENT, FORMER = spec("src", "g3", sequence=3), spec("src", "g2", sequence=2)
 BOTH = (CURRENT, FORMER)
@@ -128,3 +131,14 @@ def test_in_shadow_mode_it_is_scored_by_what_its_own_spec_says_and_pays_for_what
     seen = view(bots, specs=of, announcements=[announced("g2", count=1)], **quiet)
     (made,) = shadow_score.decided(seen, {"src": 58.0})
     assert (made.generation, made.run_s, made.displaces) == ("g2", 90.0, ("src", "g3"))
+
+
+def test_who_takes_any_generation_leaves_to_stragglers_the_copy_that_is_made_for_them() -> None:
+    bots = [bot("w2", warm("src", "g2")), bot("w3", warm("src", "g3"))]
+
+    def taken(*said: Announcement) -> str:
+        seen = view(bots, specs=BOTH, tasks=[task("t1", "src")], announcements=said)
+        return decide(Minds.about(Fleet(seen)), {}).assigned.by_task["t1"].bot.id
+
+    assert taken() == "w2"
+    assert taken(announced("g2", count=1)) == "w3"

@@ -377,7 +377,7 @@ class Fleet:
         return wishes[0] if wishes else None
 
     def holders(self, wish: Wish) -> list[tuple[State, Copies]]:
-        """Who is idle and holds what serves the wish: fresh copies first, of former generations before the current."""
+        """Who is idle and holds what serves the wish: fresh copies first, of generations that nobody else asks for."""
         family, generation = wish.family, wish.generation
         known = self.generations.get(family)
         if not known or (generation and generation not in known):
@@ -387,11 +387,15 @@ class Fleet:
         return [(state, copies) for state, copies in found if copies]
 
     def _former_first(self, family: str) -> list[str]:
-        """The generations that idle bots hold; the current one last, since there are tasks that take no other."""
+        """The generations that idle bots hold; the current one late, since there are tasks that take no other.
+
+        Last comes a former one that is announced by its name.
+        """
         held, spec = self.generations[family], self.specs.get(family)
-        if len(held) < 2:
-            return list(held)
-        return sorted(held, key=lambda one: (spec is not None and one == spec.generation, one))
+        if len(held) < 2 or spec is None:
+            return sorted(held)
+        named = {one.generation for one in self.view.announcements if one.family == family} - {spec.generation}
+        return sorted(held, key=lambda one: (one in named, one == spec.generation, one))
 
     def poll_order(self, bot: Bot) -> tuple[int, float, str]:
         """Sorts bots by how soon the process that plans can tell them something: held polls (0) first.
