@@ -11,7 +11,8 @@ from server import ledger
 from server.page_exchange import NEWS_AFTER_S
 from server.plan_recorder import PlanRecorder
 from server.policy import growth, model, outcome
-from server.policy.fleet import Fleet, why_unusable
+from server.policy.at_hand import why_unusable
+from server.policy.fleet import Fleet
 from server.policy.minds import Minds
 from server.policy.plan import plan_of
 from server.pool_habits import PoolHabits

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from server import ledger
 from server.policy import shadow_score
-from server.policy.fleet import HOLDING
+from server.policy.at_hand import HOLDING
 from server.policy.model import Phase, Purpose
 from server.policy.shadow_score import ShadowBook, Start, Use
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from server.policy.at_hand import held_states
 from server.policy.bet_ledger import BetLedger
-from server.policy.fleet import Fleet, held_states
+from server.policy.fleet import Fleet
 from server.policy.model import Bot, Phase, Purpose
 from server.policy.outlook import Outlook
 from server.policy.queues import State

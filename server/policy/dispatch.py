@@ -20,8 +20,9 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush, merge
 
+from server.policy.at_hand import fulfilled
 from server.policy.cleaning import is_dirty
-from server.policy.fleet import Copies, fulfilled, overdue_s
+from server.policy.fleet import Copies, overdue_s
 from server.policy.minds import Minds
 from server.policy.model import Bot, PendingTask, Purpose, Spec, Wish
 from server.policy.on_demand import OnDemand

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from server.policy import gates
+from server.policy.at_hand import why_unusable
 from server.policy.background import Background
 from server.policy.cleaning import cleaning_spec
-from server.policy.fleet import why_unusable
 from server.policy.minds import Minds
 from server.policy.model import Bot, Gate, PendingTask, Spec
 from server.policy.outcome import GateCheck, HandOut, Refused, Value

@@ -12,13 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from server.policy.at_hand import HOLDING, held_states
 from server.policy.dimensions import Fits, Requirement
 from server.policy.feed import Feed
 from server.policy.model import Bot, PendingTask, Phase, PoolView, Purpose, Slot, Spec, Wish
 from server.policy.queues import Queues, State
-
-HOLDING = frozenset({Phase.WARM, Phase.STALE})
-"""Phases in which an idle bot has the slot's state at hand (a stale one is second-rate, yet at hand)."""
 
 LATE_S = 10.0
 """A bot whose poll is due for longer may be gone."""
@@ -36,27 +34,6 @@ def overdue_s(run_s: float) -> float:
     return OVERDUE_SHARE * run_s + OVERDUE_S
 
 
-def why_unusable(bot: Bot) -> str:
-    """Why the bot can take nothing at all, for people; "" when it can."""
-    if not bot.alive:
-        return f"{bot.id} is silent: its poll is overdue" if bot.overdue else f"{bot.id} is dead"
-    if bot.quarantined:
-        return f"{bot.id} is quarantined: {bot.quarantined}"
-    if bot.maintenance:
-        return f"{bot.id} is in maintenance: {bot.maintenance}"
-    return ""
-
-
-def serves(slot: Slot, wish: Wish) -> bool:
-    """Whether a bot that is idle is warm for the wish by this slot."""
-    return slot.phase in HOLDING and slot.family == wish.family and wish.generation in ("", slot.generation)
-
-
-def fulfilled(bot: Bot, wishes: Iterable[Wish]) -> tuple[Wish, ...]:
-    """The wishes for which the bot is warm."""
-    return tuple([wish for wish in wishes if any(serves(slot, wish) for slot in bot.slots.values())])
-
-
 def newest_specs(specs: Iterable[Spec]) -> dict[str, Spec]:
     """Per family the spec of the highest sequence: the others are superseded by it."""
     newest: dict[str, Spec] = {}
@@ -65,11 +42,6 @@ def newest_specs(specs: Iterable[Spec]) -> dict[str, Spec]:
         if known is None or (spec.sequence, spec.revision) > (known.sequence, known.revision):
             newest[spec.family] = spec
     return newest
-
-
-def held_states(bot: Bot) -> list[State]:
-    """The states that an idle bot has at hand."""
-    return [(slot.family, slot.generation) for slot in bot.slots.values() if slot.phase in HOLDING]
 
 
 def count_down(counts: Counter[Any], key: object) -> None:

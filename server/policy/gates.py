@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from server.policy.fleet import why_unusable
+from server.policy.at_hand import why_unusable
 from server.policy.model import Bot, Gate, GateState, Phase, Purpose, Spec, Thresholds
 from server.policy.outcome import GateCheck, Refused
 from server.policy.words import all_of, count, duration, named, share

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from server.policy.at_hand import HOLDING
 from server.policy.cleaning import is_dirty
-from server.policy.fleet import HOLDING, Fleet
+from server.policy.fleet import Fleet
 from server.policy.model import Bot
 from server.policy.stock import Stock, touched_s
 

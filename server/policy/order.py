@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from server.policy.fleet import HOLDING, Fleet
+from server.policy.at_hand import HOLDING
+from server.policy.fleet import Fleet
 from server.policy.model import Demand, Order, Phase, Spec
 from server.policy.queues import State
 from server.policy.words import named

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from server.policy.at_hand import why_unusable
 from server.policy.dimensions import Requirement
 from server.policy.dispatch import Dispatch
-from server.policy.fleet import Fleet, why_unusable
+from server.policy.fleet import Fleet
 from server.policy.model import Bot, Held, PendingTask, Purpose, Victim
 from server.policy.outcome import Preempt, Useless
 from server.policy.outlook import Outlook

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from server.policy.at_hand import HOLDING
 from server.policy.feed import Feed
-from server.policy.fleet import HOLDING, Fleet
+from server.policy.fleet import Fleet
 from server.policy.model import Bot, Slot, Spec
 from server.policy.outlook import Outlook
 from server.policy.queues import State

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from server.policy.at_hand import why_unusable
 from server.policy.dimensions import ID, Dimensions, Requirement, matches
-from server.policy.fleet import why_unusable
 from server.policy.model import Bot, PendingTask, PoolView, Purpose
 from server.policy.outcome import PoolPlan
 from server.policy.queues import turn
