@@ -5,13 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import random
 import sys
 
 import pytest
 
 from bench import cells, made, page, policy
+from bench import plan as plan_bench
 from bench.cells import ANNOUNCED, CLEAN, IDEAL, REAL, SEEDS, Cell, Unit
 from bench.targets import Results, cell_thrift, gain, ratio, share_of_gain, thrift, verdicts
+from server.policy.plan import plan
 from tests.simulate_world import poisson
 
 A, B = Cell("syn_checkout", 60.0), Cell("ci_x", 600.0)
@@ -230,3 +233,21 @@ def test_the_bench_measures_writes_its_page_and_says_what_is_of_an_earlier_code(
 
 def test_fleets_are_given_by_trace_and_cold_cost():
     assert policy.fleets("a:60=5,a:600=7") == {("a", 60.0): 5, ("a", 600.0): 7}
+
+
+def test_what_a_plan_costs_is_written_per_situation(tmp_path, monkeypatch):
+    page_file = tmp_path / "page.md"
+    page_file.write_text(f"before\n{plan_bench.BEGIN}\nold\n{plan_bench.END}\nafter\n")
+    monkeypatch.setattr(sys, "argv", ["plan", "--bots", "30", "--families", "6", "--write", str(page_file)])
+    plan_bench.main()
+    written = page_file.read_text()
+    assert all(f"| {situation.name} | " in written for situation in plan_bench.SITUATIONS)
+    assert "old" not in written and written.startswith("before\n") and written.endswith("after\n")
+
+
+@pytest.mark.parametrize("situation", plan_bench.SITUATIONS, ids=lambda one: one.name)
+def test_a_plan_whose_cost_is_measured_has_something_to_do(situation):
+    made_of = plan(plan_bench.pool(situation, 200, 60, random.Random(1)))
+    starts = sum(1 for advice in made_of.advice.values() if advice.tasks)
+    bets = sum(1 for advice in made_of.advice.values() if advice.background)
+    assert (starts if situation.waiting else bets) > 0
