@@ -26,8 +26,8 @@ class Asked:
     plan: outcome.PoolPlan
     thresholds: model.Thresholds
     standing: Standing
-    current: model.Spec | None = None
-    """The family's newest, by which it is held out; None: the spec itself."""
+    current: model.Spec
+    """The family's newest, by which it is held out."""
     hold_out: float = 0.0
     """Share of the windows in which the family's bets are withheld."""
 
@@ -49,7 +49,7 @@ def refusal(gate: PoolGate, asked: Asked, now_s: float) -> outcome.Refused | Non
         now_s,
     )
     if refused is None and purpose in gates.BETS:
-        held_out = hold_out.check(asked.current or asked.spec, asked.hold_out, asked.pool, now_s)
+        held_out = hold_out.check(asked.current, asked.hold_out, asked.pool, now_s)
         watched = self_disabling.check(Watch.from_plain(gate.watch), asked.pool, now_s)
         return gates.first_refusal([_pending_check(asked), _part_check(asked, idle), watched, held_out])
     return refused

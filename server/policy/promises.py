@@ -57,4 +57,4 @@ def promised(fleet: Fleet, superseded: Mapping[State, str], outlook: Outlook) ->
             state = bot.held.family, bot.held.generation
             if state in found:
                 found[state] -= 1.0
-    return found
+    return {state: tasks for state, tasks in found.items() if tasks > 0.0}
