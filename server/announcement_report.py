@@ -49,7 +49,7 @@ def notes_on(service: Service, pool: str, family: str, generation: str) -> list[
     spec = service.view.specs().get(family)
     if spec is None or spec.policy_pool != pool:
         notes.append(f"no spec makes {family} in pool {pool}, so nothing is warmed for it")
-    elif generation in spec.policy.known_generations and generation not in spec.generations_made:
+    elif generation in spec.policy.known_generations and all(generation != one.generation for one in spec.made):
         notes.append(f"{generation} of {family} is not made any more, so nothing is warmed for it")
     return notes
 

@@ -61,11 +61,11 @@ def _compare(
     warm or cold as this one was. Only tasks that the spec's bets can serve, announced ones of the generation before
     among them, and only while they are made at all.
     """
-    spec = loaded.policy
+    spec, made = loaded.policy, [one.generation for one in loaded.made]
     config, view = service.config.pool(result.pool), service.view
     is_on = config.mode == "live" and spec.active and not view.gate(result.pool).stopped
     is_on = is_on and not view.watch(result.pool).is_shadow
-    if not is_on or config.holdout_share <= 0.0 or was["wanted"] not in ("", *loaded.generations_made):
+    if not is_on or config.holdout_share <= 0.0 or was["wanted"] not in ("", *made):
         return
     arm = hold_out.arm(spec, config.holdout_share, result.created_s)
     if arm is not Arm.NEITHER:

@@ -51,9 +51,9 @@ class LoadedSpec:
         return self.pool
 
     @property
-    def generations_made(self) -> tuple[str, ...]:
-        """The current generation; and the one before, which is made for tasks that wait for it or are announced."""
-        return (self.generation, self.former.generation) if self.former is not None else (self.generation,)
+    def made(self) -> tuple[LoadedSpec, ...]:
+        """What is still made: the current generation, and after it the one before, where it is."""
+        return (self, self.former) if self.former is not None else (self,)
 
     def slice_record(self, now_s: float, config: PoolConfig | None = None) -> dict[str, Any]:
         """Its task as a slice, as records keep it; `config` bounds what was saved under another one."""
@@ -196,9 +196,9 @@ def wishes_of(specs: Mapping[str, LoadedSpec], properties: Properties, tags: Ite
     for spec in specs.values():
         if spec.family in found or spec.pool != pool or spec.state == RETIRED:
             continue
-        asked = [one for one in (spec, spec.former) if one is not None and one.body.makes.dimension in pairs]
-        if asked:
-            found[spec.family] = Wish(spec.family, asked[0].generation)
+        asked = next((one for one in spec.made if one.body.makes.dimension in pairs), None)
+        if asked is not None:
+            found[spec.family] = Wish(spec.family, asked.generation)
         elif caches & spec.body.served_caches() or not given.isdisjoint(spec.body.serves.tags):
             found[spec.family] = Wish(spec.family)
     return tuple(found.values())[:MOST_WISHES]

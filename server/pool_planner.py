@@ -146,9 +146,7 @@ class PoolPlanner:
         """The pool's specs, and of each the generation before: for tasks that wait or are announced, never as a bet."""
         for spec in self._view.specs().values():
             if spec.policy_pool == pool:
-                yield spec.policy
-                if spec.former is not None:
-                    yield spec.former.policy
+                yield from (one.policy for one in spec.made)
 
     def _families(self, pool: str) -> list[str]:
         return [family for family, spec in self._view.specs().items() if spec.policy_pool == pool]

@@ -161,8 +161,8 @@ def _revision_of(current: LoadedSpec | None, hand_out: HandOut) -> LoadedSpec | 
     A straggler is a task that waits, or one that was announced: nobody bets on the generation before.
     """
     for_straggler = hand_out.purpose in (model.Purpose.ON_DEMAND, model.Purpose.ANNOUNCED)
-    known = [current, current.former if for_straggler else None] if current else []
-    return next((spec for spec in known if spec is not None and spec.policy.revision == hand_out.revision), None)
+    known = (current.made if for_straggler else (current,)) if current is not None else ()
+    return next((spec for spec in known if spec.policy.revision == hand_out.revision), None)
 
 
 def _claim(
