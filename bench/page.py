@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import mean, median
 
 from bench.cells import ANNOUNCED, CLEAN, IDEAL, MAIN, REAL, Cell
@@ -49,6 +50,18 @@ def inserted(text: str, made: str, begin: str = BEGIN, end: str = END) -> str:
     if not found or not ended:
         raise ValueError(f"the page lacks the lines {begin} and {end}")
     return f"{before}{begin}\n{made}{end}{after}"
+
+
+def put(made: str, target: Path | None, begin: str = BEGIN, end: str = END) -> None:
+    """Writes between the marks of a page; prints where there is none.
+
+    Raises:
+        ValueError: the marks are not there.
+    """
+    if target is None:
+        print(made)
+    else:
+        target.write_text(inserted(target.read_text(encoding="utf-8"), made, begin, end), encoding="utf-8")
 
 
 def _lines(results: Results, notes: list[str]) -> Iterator[str]:

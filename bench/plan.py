@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.page import inserted, table
+from bench.page import put, table
 from server import simulation
 from server.policy.model import (
     Bot,
@@ -120,10 +120,7 @@ def main() -> None:
     given = parser.parse_args()
     title = f"a plan of {given.bots:,} bots and {given.families:,} states, T10: < 50 ms"
     made = "\n".join(table((title, "takes"), list(rows(given.bots, given.families)))) + "\n"
-    if given.write is None:
-        print(made)
-    else:
-        given.write.write_text(inserted(given.write.read_text(encoding="utf-8"), made, BEGIN, END), encoding="utf-8")
+    put(made, given.write, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -96,11 +96,7 @@ def main() -> None:
     if given.only_write is None:
         replay_all(units, given)
     made = page.page(*results_of(units, given.out))
-    target = given.write or given.only_write
-    if target is None:
-        print(made)
-    else:
-        target.write_text(page.inserted(target.read_text(encoding="utf-8"), made), encoding="utf-8")
+    page.put(made, given.write or given.only_write)
 
 
 if __name__ == "__main__":

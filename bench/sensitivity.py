@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.cells import JITTER_S, SEED
-from bench.page import inserted, table
+from bench.page import put, table
 from server import simulation
 from server.policy.model import Thresholds
 from server.policy.simulate import replay, report, trace
@@ -137,10 +137,7 @@ def main() -> None:
     found = {one: known[_key(one)] for one in wanted}
     lines = table(("setting", "beginning of, cold s", "× 0.5", "as it is", "× 2"), sorted(rows(found)))
     made = "\n".join(lines) + "\n"
-    if given.write is None:
-        print(made)
-    else:
-        given.write.write_text(inserted(given.write.read_text(encoding="utf-8"), made, BEGIN, END), encoding="utf-8")
+    put(made, given.write, BEGIN, END)
 
 
 if __name__ == "__main__":
