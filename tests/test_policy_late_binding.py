@@ -15,9 +15,11 @@ SPECS = [spec("src"), spec("lib")]
 ASKED = {"src": demand(30, duration_s=300.0), "lib": demand(2)}
 
 
-def busy(name: str, family: str = "src"):
-    """A bot that runs a real task with the family's state."""
-    return bot(name, warm(family, phase=Phase.IN_USE), run=held(family=family))
+def busy(name: str, family: str = "src", ran_s: float = 2.0, *, is_cold: bool = False):
+    """A bot that runs a real task with the family's state, which the task makes itself if it is cold."""
+    part, since_s = f"{family}@g1" if is_cold else "", NOW_S - ran_s
+    slot = Slot(Phase.IN_USE, family, "g1", since_s=since_s, last_used_s=since_s, part=part)
+    return bot(name, ("cache", slot), run=held(family=family))
 
 
 def warming(name: str, purpose: Purpose = Purpose.ON_DEMAND, **fields: object):
@@ -173,12 +175,15 @@ def test_a_clean_up_of_which_no_end_is_near_is_not_waited_for(bot_cleaned: Bot, 
     assert given(of)
 
 
+HOLDING_PAYS = {"src": demand(0.2, duration_s=5.0), "lib": demand(60, duration_s=300.0)}
+"""Tasks of src end every few seconds, and each idle bot holds what is worth more than another copy for them."""
+DEAR = [bot(f"w{number}", warm("lib"), held_poll=True) for number in range(2)]
+
+
 def test_a_task_that_waits_for_a_busy_bot_holds_no_clean_up_back() -> None:
-    asked = {"src": demand(0.2, duration_s=5.0), "lib": demand(60, duration_s=300.0)}
-    bots = [*(busy(f"b{number}") for number in range(8))]
-    bots += [bot(f"w{number}", warm("lib"), held_poll=True) for number in range(2)]
+    bots = [*(busy(f"b{number}") for number in range(8)), *DEAR]
     bots += [bot("w2", warm("lib"), ("disk", Slot(Phase.DIRTY)), held_poll=True)]
-    of = made(bots, [task("t1", "src")], demand=asked, specs=cleaning(20.0))
+    of = made(bots, [task("t1", "src")], demand=HOLDING_PAYS, specs=cleaning(20.0))
     assert of.holds["t1"].warming == ""
     assert given(of) == {"w2": "clean for "}
 
@@ -193,18 +198,52 @@ def test_the_covered_task_takes_whichever_bot_is_warm_first() -> None:
 
 
 def test_a_task_waits_a_while_for_a_busy_bot_where_every_idle_one_would_lose_more() -> None:
-    asked = {"src": demand(0.2, duration_s=5.0), "lib": demand(60, duration_s=300.0)}
-    bots = [*(busy(f"b{number}") for number in range(8))]
-    bots += [bot(f"w{number}", warm("lib"), held_poll=True) for number in range(2)]
-    of = made(bots, [task("t1", "src")], demand=asked)
+    bots = [*(busy(f"b{number}") for number in range(8)), *DEAR]
+    of = made(bots, [task("t1", "src")], demand=HOLDING_PAYS)
     assert given(of) == {}
     assert of.holds["t1"].until_s - NOW_S == pytest.approx(30.0)
     assert of.holds["t1"].text == (
         "It waits at most 30\u00a0s for a bot that is busy with src@g1: "
         "an idle bot would lose a state that is worth more."
     )
-    late = made(bots, [task("t1", "src", age_s=31)], demand=asked)
+    late = made(bots, [task("t1", "src", age_s=31)], demand=HOLDING_PAYS)
     assert given(late) == {"w0": "src for t1"}
+
+
+@pytest.mark.parametrize(
+    ("busy_bot", "waits"),
+    [
+        (busy("b1"), True),
+        (busy("b1", ran_s=7.9), False),
+        (busy("b1", ran_s=58.0, is_cold=True), True),
+        (busy("b1", ran_s=62.0, is_cold=True), True),
+        (busy("b1", ran_s=68.0, is_cold=True), False),
+    ],
+    ids=["just begun", "longer than most", "nearly started up", "started up", "started up long ago"],
+)
+def test_only_a_bot_that_should_soon_be_free_is_waited_for(busy_bot: Bot, waits: bool) -> None:
+    """Tasks of src take 5 s, 2 s to start where it is warm, a minute where not."""
+    others = [busy(f"f{number}", "lib") for number in range(6)]
+    of = made([busy_bot, *others, *DEAR], [task("t1", "src")], demand=HOLDING_PAYS)
+    assert given(of) == ({} if waits else {"w0": "src for t1"})
+
+
+def test_two_tasks_do_not_wait_for_one_bot_that_starts_up_yet() -> None:
+    others = [busy(f"f{number}", "lib") for number in range(6)]
+    tasks = [task("t1", "src", age_s=2), task("t2", "src", age_s=1)]
+    for is_cold, expected in ((False, {}), (True, {"w0": "src for t2"})):
+        of = made([busy("b1", is_cold=is_cold), *others, *DEAR], tasks, demand=HOLDING_PAYS)
+        assert given(of) == expected
+
+
+def test_a_bot_that_is_being_made_ready_is_waited_for_when_it_nearly_is() -> None:
+    for ran_s, waits in ((50.0, True), (2.0, False)):
+        bots = [warming("b1", Purpose.FORECAST), *DEAR]
+        bots[0] = replace(bots[0], held=replace(bots[0].held, since_s=NOW_S - ran_s))
+        tasks = [task("t1", "src", age_s=9), task("t2", "src", age_s=8)]
+        of = made(bots, tasks, demand=HOLDING_PAYS)
+        assert of.holds["t1"].warming == "b1"
+        assert given(of) == ({} if waits else {"w0": "src for t2"})
 
 
 @pytest.mark.parametrize(

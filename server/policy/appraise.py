@@ -50,9 +50,11 @@ class Appraiser:
     def promising(self, least: float) -> list[Spec]:
         """The specs of which one more copy is worth so much, but for the risk and for what it would displace.
 
-        Where demand has only faded, what was too little is not worth more now.
+        Where demand has only faded, what was too little is not worth more now. No copy is worth more than a cold start.
         """
         fleet, outlook = self._fleet, self._outlook
+        if least > 1.0:
+            return []
         again: Iterable[str] = fleet.specs
         if self._turns == outlook.turns:
             faded = [family for family in outlook.faded.since(self._faded) if family in self._promise]

@@ -35,16 +35,19 @@ class Background:
         self._view, self._superseded, self.appraiser = minds.fleet.view, superseded, minds.appraiser
         self.levels = Levels(minds.fleet, assigned)
         self.hand_outs: dict[str, HandOut] = {}
+        self.thought_ahead = False
+        """Whether warm-ups ahead were considered: nobody does where a task waits for any idle bot, or all are busy."""
 
     def may_bet(self, spec: Spec) -> bool:
         """Whether the spec makes a state that is bet on at all: no former generation's is."""
         return makes_a_state(spec) and (spec.family, spec.generation) not in self._superseded
 
-    def decide(self) -> None:
-        """Places the clean-ups, then what was announced, then the bets."""
+    def decide(self, *, thinks_ahead: bool) -> None:
+        """Places the clean-ups, then, where it is to think ahead, what was announced and the bets."""
         self._clean()
-        if not self._fleet.idle or not self.levels.gate_open or not self.levels.may_bet:
+        if not thinks_ahead or not self._fleet.idle or not self.levels.gate_open or not self.levels.may_bet:
             return
+        self.thought_ahead = True
         hopeful = [spec for spec in self.appraiser.promising(self._least_net) if self.may_bet(spec)]
         if (hopeful or self._view.announcements) and self._pool_lets_pass():
             if self._view.announcements:

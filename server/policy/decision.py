@@ -27,10 +27,13 @@ class Decision:
         return self.assigned.hand_outs | self.background.hand_outs
 
 
-def decide(minds: Minds, superseded: dict[State, str]) -> Decision:
+def decide(minds: Minds, superseded: dict[State, str], *, thinks_ahead: bool = True) -> Decision:
     """Dispatch first, then background work for the bots that are left. Moves the fleet.
 
-    `superseded` says per state why it is not warmed any more.
+    Args:
+        minds: the fleet, and what thinks about it.
+        superseded: says per state why it is not warmed any more.
+        thinks_ahead: whether warm-ups for what is announced or forecast are considered, too, beside what is owed.
     """
     fleet = minds.fleet
     minds.outlook.look()
@@ -41,5 +44,5 @@ def decide(minds: Minds, superseded: dict[State, str]) -> Decision:
     assigned = Dispatcher(minds).run()
     stop = preemption.preemptions(fleet, assigned, marks) if assigned.unserved and fleet.background else ()
     background = Background(minds, assigned, superseded)
-    background.decide()
+    background.decide(thinks_ahead=thinks_ahead)
     return Decision(assigned, background, stop, useless)

@@ -114,7 +114,8 @@ class Dispatcher:
     def _assign(self, made: Assignment) -> None:
         self.result.by_bot[made.bot.id] = self.result.by_task[made.task.id] = made
         aim = self._fleet.aim(made.task.wishes)
-        self._fleet.begin(made.task, made.bot, self._state_of(aim) if aim is not None else None)
+        state = self._state_of(aim) if aim is not None else None
+        self._fleet.begin(made.task, made.bot, state, is_cold=aim not in made.warm)
 
     def _state_of(self, wish: Wish) -> State:
         """The state that a wish comes down to: where any generation serves, the current one."""
@@ -323,12 +324,31 @@ class Dispatcher:
         left_s = task.created_s + HOLD_SHARE * costs.cold_s - fleet.now_s
         if left_s <= 0.0 or not self._has_time(task, left_s):
             return False
-        copies = fleet.working_on(aim)
         lost_s = self._stock.displaced_s(bot, self._slot_of(aim))
         future_s = costs.saved_s * self._outlook.value(state, self._stock.next_copy(state))
         if future_s > lost_s:
             return False
-        return erlang_excess(rank, copies / costs.occupied_s, costs.cold_s) + future_s <= lost_s
+        ends_per_s = self._ends_per_s(aim)
+        return ends_per_s > 0.0 and erlang_excess(rank, ends_per_s, costs.cold_s) + future_s <= lost_s
+
+    def _ends_per_s(self, aim: Wish) -> float:
+        """How many of the bots that work on the state are expected to be free a second: Σ 1 / (left + d + w).
+
+        What is left is that of a cold start, or of the run that makes a bot ready. A task that has worked for longer
+        than they do on average may go on for much longer yet: it is not waited for.
+        """
+        fleet, costs = self._fleet, self._outlook.costs(aim.family)
+        left_s = []
+        for use in fleet.uses(aim):
+            ready_s = use.since_s + (costs.cold_s if use.is_cold else 0.0)
+            if fleet.now_s - ready_s <= costs.occupied_s:
+                left_s.append(max(0.0, ready_s - fleet.now_s))
+        for bot in fleet.coming_well(aim):
+            spec = fleet.run_spec(bot) or fleet.spec_for(aim)
+            run_s = spec.run_s if spec is not None else costs.cold_s
+            since_s = bot.held.since_s if bot.held is not None else fleet.now_s
+            left_s.append(max(0.0, since_s + run_s - fleet.now_s))
+        return math.fsum(1.0 / (one + costs.occupied_s) for one in left_s)
 
     def _hold(self, task: PendingTask, state: State) -> None:
         until_s = task.created_s + HOLD_SHARE * self._outlook.cold_s(state[0])

@@ -10,7 +10,7 @@ import heapq
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.policy.at_hand import HOLDING, held_states
 from server.policy.dimensions import Fits, Requirement
@@ -51,6 +51,13 @@ def count_down(counts: Counter[Any], key: object) -> None:
         del counts[key]
 
 
+class Use(NamedTuple):
+    """Since when a real task has used a state, and whether it makes the state itself before its work."""
+
+    since_s: float
+    is_cold: bool
+
+
 class Fleet:
     """The bots of a pool by what they do, its pending tasks, and the index of what they fit and hold.
 
@@ -75,8 +82,8 @@ class Fleet:
         self.stale: dict[State, Copies] = defaultdict(dict)
         self.generations: dict[str, Counter[str]] = defaultdict(Counter)
         """Per family the generations that idle bots hold."""
-        self.busy: Counter[State] = Counter()
-        """Real tasks that use a state now."""
+        self.busy: dict[State, dict[str, Use]] = {}
+        """Real tasks that use a state now, by bot."""
         self.warming: dict[State, dict[str, Bot]] = defaultdict(dict)
         """Background runs that make a state and are not being stopped."""
         self.cleaning: dict[State, dict[str, Bot]] = defaultdict(dict)
@@ -174,7 +181,7 @@ class Fleet:
                 self.held_states += 1
             elif slot.phase is Phase.IN_USE and slot.family:
                 self.held_states += 1
-                self.busy[slot.family, slot.generation] += 1
+                self._uses((slot.family, slot.generation), bot, Use(slot.since_s, bool(slot.part)))
         held = bot.held
         if held is None:
             if bot.quiet_until_s <= self.now_s:
@@ -223,7 +230,7 @@ class Fleet:
                 self.held_states -= 1
             elif slot.phase is Phase.IN_USE and slot.family:
                 self.held_states -= 1
-                count_down(self.busy, (slot.family, slot.generation))
+                self._uses_no_more((slot.family, slot.generation), bot)
         self._leave_idle(bot)
         if self.real.pop(bot.id, None) is not None:
             self.real_in[group] -= 1
@@ -236,7 +243,16 @@ class Fleet:
             elif made is not None:
                 self.warming[made].pop(bot.id, None)
         elif begun is not None:
-            count_down(self.busy, begun)
+            self._uses_no_more(begun, bot)
+
+    def _uses(self, state: State, bot: Bot, use: Use) -> None:
+        self.busy.setdefault(state, {})[bot.id] = use
+
+    def _uses_no_more(self, state: State, bot: Bot) -> None:
+        uses = self.busy.get(state, {})
+        uses.pop(bot.id, None)
+        if not uses:
+            self.busy.pop(state, None)
 
     def _note(self, bot: Bot) -> None:
         """What the bot holds, runs or was given has changed, or is about to."""
@@ -262,14 +278,14 @@ class Fleet:
 
     # ---- what a decision does
 
-    def begin(self, task: PendingTask, bot: Bot, aim: State | None) -> None:
-        """The idle bot runs the task from now on. `aim` is the state that it uses then."""
+    def begin(self, task: PendingTask, bot: Bot, aim: State | None, *, is_cold: bool = False) -> None:
+        """The idle bot runs the task from now on. `aim` is the state that it uses, and makes first where it is cold."""
         self.drop_task(task)
         self._leave_idle(bot)
         self.real[bot.id] = bot
         self.real_in[self.fits.group_of[bot.id]] += 1
         if aim is not None:
-            self.busy[aim] += 1
+            self._uses(aim, bot, Use(self.now_s, is_cold))
             self._begun[bot.id] = aim
         self._note(bot)
 
@@ -308,23 +324,33 @@ class Fleet:
 
     def busy_with(self, state: State) -> int:
         """Real tasks that use the state; one on a cold bot that took any generation makes the current one."""
-        number, spec = self.busy.get(state, 0), self.specs.get(state[0])
+        number, spec = len(self.busy.get(state, ())), self.specs.get(state[0])
         if spec is not None and spec.generation == state[1]:
-            number += self.busy.get((state[0], ""), 0)
+            number += len(self.busy.get((state[0], ""), ()))
         return number
+
+    def uses(self, wish: Wish) -> list[Use]:
+        """Those of the real tasks that use a state which is warm for the wish, counted as by `busy_with()`."""
+        family, generation = wish.family, wish.generation
+        if not generation:
+            return [use for state, uses in self.busy.items() if state[0] == family for use in uses.values()]
+        spec = self.specs.get(family)
+        states = [(family, generation)]
+        if spec is not None and spec.generation == generation:
+            states.append((family, ""))
+        return [use for state in states for use in self.busy.get(state, {}).values()]
+
+    def coming_well(self, wish: Wish) -> list[Bot]:
+        """Bots that are being made ready for the wish, but for those on which nobody should count."""
+        states = [(wish.family, wish.generation)]
+        if not wish.generation:
+            states = [state for state in {*self.warming, *self.cleaning} if state[0] == wish.family]
+        coming = [bot for state in states for bot in self.coming(state)]
+        return [bot for bot in coming if not bot.silent and not self.is_overdue(bot)]
 
     def working_on(self, wish: Wish) -> int:
         """Busy and warming bots, and those that are being cleaned, that will be warm for the wish."""
-        if wish.generation:
-            state = wish.family, wish.generation
-            return self.busy_with(state) + self._coming_well(state)
-        busy = sum(number for (family, _), number in self.busy.items() if family == wish.family)
-        states = {state for state in (*self.warming, *self.cleaning) if state[0] == wish.family}
-        return busy + sum(self._coming_well(state) for state in states)
-
-    def _coming_well(self, state: State) -> int:
-        coming = self.coming(state)
-        return sum(not bot.silent and not self.is_overdue(bot) for bot in coming) if coming else 0
+        return len(self.uses(wish)) + len(self.coming_well(wish))
 
     def coming(self, state: State) -> list[Bot]:
         """Bots that will be idle and warm for the state without a task: they are being warmed for it, or cleaned."""

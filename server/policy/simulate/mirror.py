@@ -14,6 +14,7 @@ from server.policy.simulate.options import Options
 from server.policy.simulate.parts import CLEAN
 from server.policy.simulate.trace import split_key
 from server.policy.simulate.world import World
+from server.policy.words import named
 
 EPOCH_S = 1_000_000_000.0
 """Time 0 of a trace; a time of 0 means "never" in the server's values."""
@@ -118,10 +119,16 @@ class Mirror:
         for key, used_s in bot.states.items():
             family, generation = state_of(key)
             used = EPOCH_S + used_s
-            phase = Phase.IN_USE if run is not None and run.task is not None and run.key == key else Phase.WARM
+            used_by = run if run is not None and run.task is not None and run.key == key else None
             by_spec = family if key in bot.unused else ""
             slots[self.slot_of((family, generation))] = Slot(
-                phase, family, generation, since_s=used, last_used_s=0.0 if by_spec else used, by_spec=by_spec
+                Phase.IN_USE if used_by is not None else Phase.WARM,
+                family,
+                generation,
+                since_s=used,
+                last_used_s=0.0 if by_spec else used,
+                by_spec=by_spec,
+                part=named(family, generation) if used_by is not None and used_by.is_cold else "",
             )
         held = None
         if run is not None:

@@ -40,14 +40,15 @@ def put_in_turn(queue: dict[int, Task], task: Task) -> None:
 class Run:
     """What occupies a bot: a real task, or background work when `task` is None: a warm-up, or a clean-up (of no key).
 
-    `stopped`: it ends before it is done. `wanted`: somebody preempts it, or waits for its near end.
+    `stopped`: it ends before it is done. `wanted`: somebody preempts it, or waits for its near end. `is_cold`: the task
+    makes its state first.
     """
 
-    __slots__ = ("began_s", "end_s", "key", "purpose", "serial", "stopped", "task", "wanted")
+    __slots__ = ("began_s", "end_s", "is_cold", "key", "purpose", "serial", "stopped", "task", "wanted")
 
     def __init__(self, key: str, began_s: float, end_s: float, task: Task | None, purpose: str, serial: int) -> None:
         self.key, self.began_s, self.end_s, self.task = key, began_s, end_s, task
-        self.purpose, self.serial, self.stopped, self.wanted = purpose, serial, False, False
+        self.purpose, self.serial, self.stopped, self.wanted, self.is_cold = purpose, serial, False, False, False
 
 
 class Bot:

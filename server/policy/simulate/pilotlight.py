@@ -38,6 +38,8 @@ QUIET_PLAN_S = 10.0
 """While nothing is pending a decision is made at most so often …"""
 TICK_S = 60.0
 """… and at least so often."""
+AHEAD_S = 5.0
+"""Warm-ups ahead are considered at most so often. A server does so in each plan; here that is half of the work."""
 REGISTERED_AHEAD_S = 60.0
 """A generation that was announced is registered a cold start and this long before its first task is due."""
 NEVER_WORTH_IT = 2.0
@@ -65,7 +67,7 @@ class Pilotlight:
         self._sleeps: dict[int, float] = {}
         self._growing, self._memories, self._turnover = Growing(), Memories(), Turnover()
         self._bets = BetWatch()
-        self._sampled_s = self._quiet_s = float("-inf")
+        self._sampled_s = self._quiet_s = self._ahead_s = float("-inf")
         self._minds: Minds | None = None
         self._book, self._said = Book(), list[Entry]()
         self._learning = Learning(EPOCH_S) if learns else None
@@ -215,7 +217,10 @@ class Pilotlight:
     def _decide_for_all(self, world: World) -> None:
         """Everybody hears at once: the index is kept up, and what is decided is done."""
         minds = self._catch_up(world)
-        made = decide(minds, {})
+        thinks_ahead = world.now_s - self._ahead_s >= AHEAD_S
+        made = decide(minds, {}, thinks_ahead=thinks_ahead)
+        if made.background.thought_ahead:
+            self._ahead_s = world.now_s
         self._keep_gate(made.background.levels.gate_open, made.background.levels.below_since_s)
         self._carry_out(world, made)
 

@@ -323,6 +323,7 @@ class World:
         setup_s = clean_s + (self.options.warm_s if warm else self.options.cold_s)
         end_s = self.now_s + setup_s + task.arrival.duration_s
         bot.run = Run(task.key, self.now_s, end_s, task, "", self._push(end_s, _END, bot.number))
+        bot.run.is_cold = not warm
         self.busy[task.key] += 1
         first_s = self.now_s if task.covered_s is None else min(self.now_s, task.covered_s)
         overhead_s = self.now_s + setup_s - task.submit_s
