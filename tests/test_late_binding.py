@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from server import fleet_report, prewarm_spec, switch
-from server.policy.model import Purpose
+from server.policy.fleet import Fleet
+from server.policy.model import Purpose, Wish
 from server.records import key_of
 from server.records.pool import PoolGate
-from tests.life_world import LOCAL_USER, LifeWorld, Machine, end, spec_body, start
+from tests.life_world import LOCAL_USER, POOL, LifeWorld, Machine, end, spec_body, start
 
 WANTS = {"tags": ["warm:src"]}
 
@@ -52,6 +53,24 @@ def test_a_cold_bot_is_warmed_for_the_task_which_then_runs_there(world: LifeWorl
     world.fresh()
     assert two.takes(waits).delivery.purpose == ""
     assert world.result(waits).warm_at_start["src"]["warm"]
+
+
+def test_the_policy_sees_of_a_busy_bot_whether_it_starts_up_cold_and_since_when(world: LifeWorld) -> None:
+    """On it depends whether a task is held for that bot."""
+    one, began_s = idle(world, 1), world.clock.now_s()
+    run = one.takes(world.new_task(**WANTS))
+    start(world.p1, run)
+    for is_cold in (True, False):
+        world.fresh()
+        view = world.p1.view.pool_view(POOL)
+        (use,) = Fleet(view).uses(Wish("src"))
+        assert use == (pytest.approx(began_s, abs=0.1), is_cold)
+        world.clock.advance(70)
+        end(world.p1, run)
+        world.fresh()
+        began_s = world.clock.now_s()
+        run = one.takes(world.new_task(**WANTS))
+        start(world.p1, run)
 
 
 def test_it_runs_elsewhere_if_another_bot_is_warm_sooner(world: LifeWorld) -> None:
