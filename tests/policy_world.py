@@ -56,6 +56,13 @@ def held(purpose: Purpose = Purpose.REAL, family: str = "", generation: str = "g
     )
 
 
+def busy(name: str, family: str = "src", ran_s: float = 2.0, *, is_cold: bool = False) -> Bot:
+    """A bot that runs a real task with the family's state, which the task makes itself if it is cold."""
+    part, since_s = f"{family}@g1" if is_cold else "", NOW_S - ran_s
+    slot = Slot(Phase.IN_USE, family, "g1", since_s=since_s, last_used_s=since_s, part=part)
+    return bot(name, ("cache", slot), run=held(family=family))
+
+
 def task(name: str, family: str = "", *, age_s: float = 0.0, **fields: Any) -> PendingTask:
     """A pending real task of pool p that wants any generation of the family."""
     defaults: dict[str, Any] = {"priority": 100, "dimensions": POOL, "wishes": (Wish(family),) if family else ()}

@@ -9,17 +9,10 @@ import pytest
 from server.policy.model import Bot, Phase, Purpose, Slot, Thresholds, Wish
 from server.policy.outcome import PoolPlan
 from server.policy.plan import claimable, plan
-from tests.policy_world import NOW_S, bot, demand, gate, held, spec, task, view, warm
+from tests.policy_world import NOW_S, bot, busy, demand, gate, held, spec, task, view, warm
 
 SPECS = [spec("src"), spec("lib")]
 ASKED = {"src": demand(30, duration_s=300.0), "lib": demand(2)}
-
-
-def busy(name: str, family: str = "src", ran_s: float = 2.0, *, is_cold: bool = False):
-    """A bot that runs a real task with the family's state, which the task makes itself if it is cold."""
-    part, since_s = f"{family}@g1" if is_cold else "", NOW_S - ran_s
-    slot = Slot(Phase.IN_USE, family, "g1", since_s=since_s, last_used_s=since_s, part=part)
-    return bot(name, ("cache", slot), run=held(family=family))
 
 
 def warming(name: str, purpose: Purpose = Purpose.ON_DEMAND, **fields: object):

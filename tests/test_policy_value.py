@@ -23,7 +23,7 @@ from server.policy.value import (
     rescuers,
     stay_s,
 )
-from tests.policy_world import MEMORIES_S, NOW_S, bot, demand, spec, view, warm
+from tests.policy_world import MEMORIES_S, NOW_S, bot, busy, demand, spec, view, warm
 
 
 @pytest.mark.parametrize(
@@ -295,6 +295,21 @@ def test_warm_and_warming_copies_count_against_what_was_announced() -> None:
     bots = [bot("b0", warm("src")), *(bot(f"b{number}") for number in range(1, 10))]
     made = plan(view(bots, specs=[spec("src")], announcements=[announced()]))
     assert sum(1 for advice in made.advice.values() if advice.background) == 1
+
+
+@pytest.mark.parametrize(
+    ("ran_s", "is_cold", "copies"),
+    [(2.0, False, 0), (100.0, False, 1), (2.0, True, 0), (2.0, True, 1)],
+    ids=["ends soon", "goes on and on", "will have started up and ended", "starts up for long yet"],
+)
+def test_busy_copies_count_where_they_should_have_ended_by_then(ran_s: float, is_cold: bool, copies: int) -> None:
+    """Tasks of src take 20 s; the cold start of a busy bot takes a minute, or ten."""
+    cold_s = 600.0 if is_cold and copies else 60.0
+    bots = [busy("b0", ran_s=ran_s, is_cold=is_cold), *(bot(f"b{number}") for number in range(1, 10))]
+    asked = {"src": demand(0.1, duration_s=20.0, cold_cost_s=cold_s)}
+    said = [announced(count=1, from_s=NOW_S + 100)]
+    made = plan(view(bots, specs=[spec("src", run_s=60.0)], demand=asked, announcements=said))
+    assert sum(1 for advice in made.advice.values() if advice.background) == copies
 
 
 def test_tasks_that_come_one_after_the_other_need_one_copy() -> None:

@@ -14,9 +14,10 @@ from functools import cached_property
 from server.policy import gates
 from server.policy.cleaning import cleaning_spec
 from server.policy.dispatch import Dispatch
+from server.policy.ends import start_ups_left_s
 from server.policy.levels import Levels
 from server.policy.minds import Minds
-from server.policy.model import Announcement, Bot, Gate, Purpose, Spec
+from server.policy.model import Announcement, Bot, Gate, Purpose, Spec, Wish
 from server.policy.outcome import GateCheck, HandOut, Value
 from server.policy.outlook import SHORT_BY
 from server.policy.promises import is_due, maker_of, makes_a_state
@@ -86,7 +87,7 @@ class Background:
         """Warms for announced tasks for which a copy will be lacking, what is due first at the front.
 
         Supply for an entry: idle and warming copies, and of the busy ones those that probably end before half a cold
-        cost after it is due: Σ (1 − e^(−(due − now + c/2)/d)).
+        cost after it is due: Σ (1 − e^(−(due − now + c/2 − left)/d)), where left is that of a cold start under way.
         """
         ranks: dict[State, Ranks] = {}
         for one in self._view.announcements:
@@ -103,12 +104,12 @@ class Background:
 
     def _supply(self, state: State, due_s: float) -> float:
         supply = float(self._stock.next_copy(state) - 1)
-        busy = self._fleet.busy_with(state)
-        if busy:
-            costs = self._outlook.costs(state[0])
-            left_s = max(0.0, due_s - self._fleet.now_s + costs.cold_s / 2.0)
-            supply += busy * (1.0 - math.exp(-left_s / max(1.0, costs.duration_s)))
-        return supply
+        if not self._fleet.busy_with(state):
+            return supply
+        costs, starting_s = self._outlook.costs(state[0]), start_ups_left_s(self._fleet, self._outlook, Wish(*state))
+        until_s = due_s - self._fleet.now_s + costs.cold_s / 2.0
+        duration_s = max(1.0, costs.duration_s)
+        return supply + math.fsum(-math.expm1(-max(0.0, until_s - one) / duration_s) for one in starting_s)
 
     def _warm_announced(self, spec: Spec, one: Announcement) -> bool:
         """Warms the bot that loses least, if what was announced is worth that.

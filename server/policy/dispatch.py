@@ -22,6 +22,7 @@ from heapq import heapify, heappop, heappush, merge
 
 from server.policy.at_hand import fulfilled
 from server.policy.cleaning import is_dirty
+from server.policy.ends import start_ups_left_s
 from server.policy.fleet import Copies, overdue_s
 from server.policy.minds import Minds
 from server.policy.model import Bot, PendingTask, Purpose, Spec, Wish
@@ -334,15 +335,10 @@ class Dispatcher:
     def _ends_per_s(self, aim: Wish) -> float:
         """How many of the bots that work on the state are expected to be free a second: Σ 1 / (left + d + w).
 
-        What is left is that of a cold start, or of the run that makes a bot ready. A task that has worked for longer
-        than they do on average may go on for much longer yet: it is not waited for.
+        What is left is that of a cold start, or of the run that makes a bot ready.
         """
         fleet, costs = self._fleet, self._outlook.costs(aim.family)
-        left_s = []
-        for use in fleet.uses(aim):
-            ready_s = use.since_s + (costs.cold_s if use.is_cold else 0.0)
-            if fleet.now_s - ready_s <= costs.occupied_s:
-                left_s.append(max(0.0, ready_s - fleet.now_s))
+        left_s = start_ups_left_s(fleet, self._outlook, aim)
         for bot in fleet.coming_well(aim):
             spec = fleet.run_spec(bot) or fleet.spec_for(aim)
             run_s = spec.run_s if spec is not None else costs.cold_s
