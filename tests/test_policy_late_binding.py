@@ -171,6 +171,7 @@ def test_a_clean_up_of_which_no_end_is_near_is_not_waited_for(bot_cleaned: Bot, 
 HOLDING_PAYS = {"src": demand(0.2, duration_s=5.0), "lib": demand(60, duration_s=300.0)}
 """Tasks of src end every few seconds, and each idle bot holds what is worth more than another copy for them."""
 DEAR = [bot(f"w{number}", warm("lib"), held_poll=True) for number in range(2)]
+OTHERS = [busy(f"f{number}", "lib") for number in range(6)]
 
 
 def test_a_task_that_waits_for_a_busy_bot_holds_no_clean_up_back() -> None:
@@ -216,23 +217,20 @@ def test_a_task_waits_a_while_for_a_busy_bot_where_every_idle_one_would_lose_mor
 )
 def test_only_a_bot_that_should_soon_be_free_is_waited_for(busy_bot: Bot, waits: bool) -> None:
     """Tasks of src take 5 s, 2 s to start where it is warm, a minute where not."""
-    others = [busy(f"f{number}", "lib") for number in range(6)]
-    of = made([busy_bot, *others, *DEAR], [task("t1", "src")], demand=HOLDING_PAYS)
+    of = made([busy_bot, *OTHERS, *DEAR], [task("t1", "src")], demand=HOLDING_PAYS)
     assert given(of) == ({} if waits else {"w0": "src for t1"})
 
 
 def test_two_tasks_do_not_wait_for_one_bot_that_starts_up_yet() -> None:
-    others = [busy(f"f{number}", "lib") for number in range(6)]
     tasks = [task("t1", "src", age_s=2), task("t2", "src", age_s=1)]
     for is_cold, expected in ((False, {}), (True, {"w0": "src for t2"})):
-        of = made([busy("b1", is_cold=is_cold), *others, *DEAR], tasks, demand=HOLDING_PAYS)
+        of = made([busy("b1", is_cold=is_cold), *OTHERS, *DEAR], tasks, demand=HOLDING_PAYS)
         assert given(of) == expected
 
 
 def test_a_bot_that_is_being_made_ready_is_waited_for_when_it_nearly_is() -> None:
     for ran_s, waits in ((50.0, True), (2.0, False)):
-        bots = [warming("b1", Purpose.FORECAST), *DEAR]
-        bots[0] = replace(bots[0], held=replace(bots[0].held, since_s=NOW_S - ran_s))
+        bots = [warming("b1", Purpose.FORECAST, since_s=NOW_S - ran_s), *DEAR]
         tasks = [task("t1", "src", age_s=9), task("t2", "src", age_s=8)]
         of = made(bots, tasks, demand=HOLDING_PAYS)
         assert of.holds["t1"].warming == "b1"

@@ -37,7 +37,7 @@ class Background:
         self.levels = Levels(minds.fleet, assigned)
         self.hand_outs: dict[str, HandOut] = {}
         self.thought_ahead = False
-        """Whether warm-ups ahead were considered: nobody does where a task waits for any idle bot, or all are busy."""
+        """Whether warm-ups ahead were considered: not where no bot is idle, tasks wait for all, or many are busy."""
 
     def may_bet(self, spec: Spec) -> bool:
         """Whether the spec makes a state that is bet on at all: no former generation's is."""
@@ -103,13 +103,10 @@ class Background:
                     break
 
     def _supply(self, state: State, due_s: float) -> float:
-        supply = float(self._stock.next_copy(state) - 1)
-        if not self._fleet.busy_with(state):
-            return supply
         costs, starting_s = self._outlook.costs(state[0]), start_ups_left_s(self._fleet, self._outlook, Wish(*state))
-        until_s = due_s - self._fleet.now_s + costs.cold_s / 2.0
-        duration_s = max(1.0, costs.duration_s)
-        return supply + math.fsum(-math.expm1(-max(0.0, until_s - one) / duration_s) for one in starting_s)
+        until_s, duration_s = due_s - self._fleet.now_s + costs.cold_s / 2.0, max(1.0, costs.duration_s)
+        ended = math.fsum(-math.expm1(-max(0.0, until_s - left_s) / duration_s) for left_s in starting_s)
+        return float(self._stock.next_copy(state) - 1) + ended
 
     def _warm_announced(self, spec: Spec, one: Announcement) -> bool:
         """Warms the bot that loses least, if what was announced is worth that.

@@ -337,14 +337,19 @@ class Dispatcher:
 
         What is left is that of a cold start, or of the run that makes a bot ready.
         """
-        fleet, costs = self._fleet, self._outlook.costs(aim.family)
+        fleet, state = self._fleet, self._state_of(aim)
         left_s = start_ups_left_s(fleet, self._outlook, aim)
         for bot in fleet.coming_well(aim):
-            spec = fleet.run_spec(bot) or fleet.spec_for(aim)
-            run_s = spec.run_s if spec is not None else costs.cold_s
-            since_s = bot.held.since_s if bot.held is not None else fleet.now_s
+            since_s, run_s = self._run_of(bot, state)
             left_s.append(max(0.0, since_s + run_s - fleet.now_s))
-        return math.fsum(1.0 / (one + costs.occupied_s) for one in left_s)
+        occupied_s = self._outlook.costs(aim.family).occupied_s
+        return math.fsum(1.0 / (one + occupied_s) for one in left_s)
+
+    def _run_of(self, bot: Bot, state: State) -> tuple[float, float]:
+        """When the run that makes the bot ready for the state began, now if just so, and how long it should take."""
+        spec = self._fleet.run_spec(bot) or self._fleet.spec_of.get(state)
+        run_s = spec.run_s if spec is not None else self._outlook.cold_s(state[0])
+        return bot.held.since_s if bot.held is not None else self._fleet.now_s, run_s
 
     def _hold(self, task: PendingTask, state: State) -> None:
         until_s = task.created_s + HOLD_SHARE * self._outlook.cold_s(state[0])
@@ -356,9 +361,7 @@ class Dispatcher:
 
     def _wait_for(self, task: PendingTask, bot: Bot, state: State) -> None:
         self.result.counted_on[bot.id] = task.id
-        since_s = bot.held.since_s if bot.held is not None else self._fleet.now_s
-        spec = self._fleet.run_spec(bot) or self._fleet.spec_of.get(state)
-        run_s = spec.run_s if spec is not None else self._outlook.cold_s(state[0])
+        since_s, run_s = self._run_of(bot, state)
         is_cleaned = bot.held is not None and bot.held.purpose is Purpose.CLEAN
         doing = "is being cleaned and warm" if is_cleaned else "is being warmed"
         text = f"{bot.id} {doing} for {named(*state)}; the task takes that bot or another that is warm sooner."

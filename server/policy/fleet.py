@@ -10,13 +10,14 @@ import heapq
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from server.policy.at_hand import HOLDING, held_states
 from server.policy.dimensions import Fits, Requirement
 from server.policy.feed import Feed
 from server.policy.model import Bot, PendingTask, Phase, PoolView, Purpose, Slot, Spec, Wish
 from server.policy.queues import Queues, State
+from server.policy.uses import Use, Uses
 
 LATE_S = 10.0
 """A bot whose poll is due for longer may be gone."""
@@ -51,13 +52,6 @@ def count_down(counts: Counter[Any], key: object) -> None:
         del counts[key]
 
 
-class Use(NamedTuple):
-    """Since when a real task has used a state, and whether it makes the state itself before its work."""
-
-    since_s: float
-    is_cold: bool
-
-
 class Fleet:
     """The bots of a pool by what they do, its pending tasks, and the index of what they fit and hold.
 
@@ -82,8 +76,8 @@ class Fleet:
         self.stale: dict[State, Copies] = defaultdict(dict)
         self.generations: dict[str, Counter[str]] = defaultdict(Counter)
         """Per family the generations that idle bots hold."""
-        self.busy: dict[State, dict[str, Use]] = {}
-        """Real tasks that use a state now, by bot."""
+        self.busy = Uses()
+        """Real tasks that use a state now."""
         self.warming: dict[State, dict[str, Bot]] = defaultdict(dict)
         """Background runs that make a state and are not being stopped."""
         self.cleaning: dict[State, dict[str, Bot]] = defaultdict(dict)
@@ -181,7 +175,7 @@ class Fleet:
                 self.held_states += 1
             elif slot.phase is Phase.IN_USE and slot.family:
                 self.held_states += 1
-                self._uses((slot.family, slot.generation), bot, Use(slot.since_s, bool(slot.part)))
+                self.busy.put((slot.family, slot.generation), bot, Use(slot.since_s, bool(slot.part)))
         held = bot.held
         if held is None:
             if bot.quiet_until_s <= self.now_s:
@@ -230,7 +224,7 @@ class Fleet:
                 self.held_states -= 1
             elif slot.phase is Phase.IN_USE and slot.family:
                 self.held_states -= 1
-                self._uses_no_more((slot.family, slot.generation), bot)
+                self.busy.drop((slot.family, slot.generation), bot)
         self._leave_idle(bot)
         if self.real.pop(bot.id, None) is not None:
             self.real_in[group] -= 1
@@ -243,16 +237,7 @@ class Fleet:
             elif made is not None:
                 self.warming[made].pop(bot.id, None)
         elif begun is not None:
-            self._uses_no_more(begun, bot)
-
-    def _uses(self, state: State, bot: Bot, use: Use) -> None:
-        self.busy.setdefault(state, {})[bot.id] = use
-
-    def _uses_no_more(self, state: State, bot: Bot) -> None:
-        uses = self.busy.get(state, {})
-        uses.pop(bot.id, None)
-        if not uses:
-            self.busy.pop(state, None)
+            self.busy.drop(begun, bot)
 
     def _note(self, bot: Bot) -> None:
         """What the bot holds, runs or was given has changed, or is about to."""
@@ -285,7 +270,7 @@ class Fleet:
         self.real[bot.id] = bot
         self.real_in[self.fits.group_of[bot.id]] += 1
         if aim is not None:
-            self._uses(aim, bot, Use(self.now_s, is_cold))
+            self.busy.put(aim, bot, Use(self.now_s, is_cold))
             self._begun[bot.id] = aim
         self._note(bot)
 
@@ -324,21 +309,21 @@ class Fleet:
 
     def busy_with(self, state: State) -> int:
         """Real tasks that use the state; one on a cold bot that took any generation makes the current one."""
-        number, spec = len(self.busy.get(state, ())), self.specs.get(state[0])
-        if spec is not None and spec.generation == state[1]:
-            number += len(self.busy.get((state[0], ""), ()))
+        number = self.busy.count(state)
+        if self._is_of_current(state):
+            number += self.busy.count((state[0], ""))
         return number
 
     def uses(self, wish: Wish) -> list[Use]:
         """Those of the real tasks that use a state which is warm for the wish, counted as by `busy_with()`."""
-        family, generation = wish.family, wish.generation
-        if not generation:
-            return [use for state, uses in self.busy.items() if state[0] == family for use in uses.values()]
-        spec = self.specs.get(family)
-        states = [(family, generation)]
-        if spec is not None and spec.generation == generation:
-            states.append((family, ""))
-        return [use for state in states for use in self.busy.get(state, {}).values()]
+        state = wish.family, wish.generation
+        if not wish.generation:
+            return self.busy.of_family(wish.family)
+        return self.busy.of([state, (wish.family, "")] if self._is_of_current(state) else [state])
+
+    def _is_of_current(self, state: State) -> bool:
+        spec = self.specs.get(state[0])
+        return spec is not None and spec.generation == state[1]
 
     def coming_well(self, wish: Wish) -> list[Bot]:
         """Bots that are being made ready for the wish, but for those on which nobody should count."""

@@ -1,0 +1,46 @@
+"""Which real tasks use which warm states, on which bots, and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from server.policy.model import Bot
+from server.policy.queues import State
+
+
+class Use(NamedTuple):
+    """Since when a real task has used a state, and whether it makes the state itself before its work."""
+
+    since_s: float
+    is_cold: bool
+
+
+class Uses:
+    """By state and bot."""
+
+    def __init__(self) -> None:
+        self._of: dict[State, dict[str, Use]] = {}
+
+    def put(self, state: State, bot: Bot, use: Use) -> None:
+        """The bot's task uses the state from now on."""
+        self._of.setdefault(state, {})[bot.id] = use
+
+    def drop(self, state: State, bot: Bot) -> None:
+        """It uses it no more; nothing happens when it does not."""
+        uses = self._of.get(state, {})
+        uses.pop(bot.id, None)
+        if not uses:
+            self._of.pop(state, None)
+
+    def count(self, state: State) -> int:
+        """How many tasks use just this state."""
+        return len(self._of.get(state, ()))
+
+    def of(self, states: Iterable[State]) -> list[Use]:
+        """Those that use any of the states."""
+        return [use for state in states for use in self._of.get(state, {}).values()]
+
+    def of_family(self, family: str) -> list[Use]:
+        """Those that use any generation of the family."""
+        return self.of([state for state in self._of if state[0] == family])
