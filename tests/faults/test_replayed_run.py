@@ -219,6 +219,11 @@ def waits_s(story: Story) -> tuple[list[float], list[float]]:
     return found
 
 
+def all_within(times_s: list[float], limit_s: float, what: str) -> None:
+    """Raises AssertionError, in the words of a missed time limit, where one of these times is longer."""
+    assert max(times_s, default=0.0) <= limit_s, f"{what}: not within {limit_s} s, but {max(times_s):.2f} s"
+
+
 def test_a_live_run_is_decided_again_one_by_one_and_no_task_waits_for_background_work_beyond_the_bound(
     start_server: StartServer, start_bot: StartBot, tmp_path: Path, record_property: pytest.RecordProperty
 ) -> None:
@@ -239,6 +244,6 @@ def test_a_live_run_is_decided_again_one_by_one_and_no_task_waits_for_background
 
     bound_s = GRACE_S + HEARS_WITHIN_S
     record_property("waited_for_background_s", round(max(waited_s), 2))
-    assert max(preempted_s) <= bound_s + SLACK_S
-    assert max(waited_s) <= bound_s + SLACK_S
-    assert max(chosen_s, default=0.0) <= COLD_S + 1 + SLACK_S
+    all_within(preempted_s, bound_s + SLACK_S, "stopped runs ended")
+    all_within(waited_s, bound_s + SLACK_S, "tasks started after background work")
+    all_within(chosen_s, COLD_S + 1 + SLACK_S, "tasks started after a warm-up that they were kept for")
