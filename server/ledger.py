@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from server.service import Service
     from server.task_transition import Touched
 
+LEAST_WORK_S = 1.0
+"""A task that took no longer than a start of its kind worked for so long."""
+
 
 def book(service: Service, touched: Touched) -> None:
     """Books what a committed transition means."""
@@ -35,20 +38,22 @@ def book(service: Service, touched: Touched) -> None:
 
 def _started(service: Service, result: TaskResult) -> None:
     """A real task began: on a bot that a spec had warmed, that spec has saved the difference of cold and warm."""
-    now_s = service.clock.now_s()
-    demand, by_state = service.pages.demand(result.pool, now_s)
+    now_s, pages = service.clock.now_s(), service.pages
     for family, was in result.warm_at_start.items():
+        known = pages.demand_of(result.pool, now_s, family)
         service.count(result.pool, f"{family}/{'warm' if was['warm'] else 'cold'}_starts")
         spec = service.view.specs().get(family)
         if spec is not None and spec.policy_pool == result.pool:
-            _compare(service, result, spec, was, demand.get(family))
-            _watch(service, result, spec.policy, was, by_state.get((family, was["wanted"])))
+            _compare(service, result, spec, was, known)
+            wanted = was["wanted"]
+            of_wanted = pages.demand_of(result.pool, now_s, family, wanted) if wanted else None
+            _watch(service, result, spec.policy, was, of_wanted)
         if not (was["warm"] and was["by_spec"] and was["first_use"]):
             continue  # From the second use on the bot would be warm anyhow: the first user would have made it so.
         service.count(result.pool, f"{family}/used")
         if spec is not None:
-            cold_s, warm_s = costs(spec.policy.cold_cost_s, spec.policy.warm_cost_s, demand.get(family))
-            service.pages.saved(result.pool, family, max(0.0, cold_s - warm_s), now_s)
+            cold_s, warm_s = costs(spec.policy.cold_cost_s, spec.policy.warm_cost_s, known)
+            pages.saved(result.pool, family, max(0.0, cold_s - warm_s), now_s)
             service.count(result.pool, f"{family}/saved_s", max(0.0, cold_s - warm_s))
 
 
@@ -115,6 +120,7 @@ def _real_ended(service: Service, result: TaskResult, outcome: str) -> None:
     if outcome != task.COMPLETED or result.failure or result.duration_s is None:
         return
     now_s = service.clock.now_s()
+    worked_s = max(LEAST_WORK_S, result.duration_s - _started_up_s(service, result, now_s))
     for family, was in result.warm_at_start.items():
         warm = was["warm"]
         service.pages.observed(
@@ -123,5 +129,16 @@ def _real_ended(service: Service, result: TaskResult, outcome: str) -> None:
             now_s,
             warm_cost_s=result.duration_s if warm else None,
             cold_cost_s=None if warm else result.duration_s,
-            duration_s=result.duration_s,
+            duration_s=worked_s,
         )
+
+
+def _started_up_s(service: Service, result: TaskResult, now_s: float) -> float:
+    """How much of a run was its start-up, by what is known of its families: the longest, where it wanted several."""
+    specs, started_up_s = service.view.specs(), 0.0
+    for family, was in result.warm_at_start.items():
+        if family in specs:
+            spec, known = specs[family].policy, service.pages.demand_of(result.pool, now_s, family)
+            cold_s, warm_s = costs(spec.cold_cost_s, spec.warm_cost_s, known)
+            started_up_s = max(started_up_s, warm_s if was["warm"] else cold_s)
+    return started_up_s

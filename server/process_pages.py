@@ -108,18 +108,28 @@ class ProcessPages(PageExchange):
             now_s: the present.
             families: also families that nobody has wanted yet: for them it says for how long that has been so.
         """
-        start: DemandSums = self.value(DEMAND, START) or DemandSums.watching(self._started_s)
+        start = self._watched()
         nobody = DemandSums.watching(start.since_s).demand(now_s)
         by_family = dict.fromkeys(families, nobody)
         by_state: dict[tuple[str, str], Demand] = {}
         for key, sums in self.values(DEMAND, _key(pool, "")).items():
             _, family, generation = key.split(SEPARATOR)
-            found = replace(sums, since_s=min(sums.since_s, start.since_s)).demand(now_s)
+            found = _since(sums, start).demand(now_s)
             if generation:
                 by_state[family, generation] = found
             else:
                 by_family[family] = found
         return by_family, by_state
+
+    def demand_of(self, pool: str, now_s: float, family: str, generation: str = "") -> Demand | None:
+        """The same of one family, or of one of its generations; None when nobody has wanted it yet."""
+        sums: DemandSums | None = self.value(DEMAND, _key(pool, family, generation))
+        return None if sums is None else _since(sums, self._watched()).demand(now_s)
+
+    def _watched(self) -> DemandSums:
+        """Since when anybody has watched."""
+        start: DemandSums | None = self.value(DEMAND, START)
+        return start or DemandSums.watching(self._started_s)
 
     def _demand(self, pool: str, family: str, generation: str, step: Callable[[DemandSums], DemandSums]) -> None:
         watching = DemandSums.watching(self._started_s)
@@ -181,6 +191,11 @@ class ProcessPages(PageExchange):
             return {**entry, name: entry[name] + seconds}
 
         self.change(LEDGER, _key(pool, family), book)
+
+
+def _since(sums: DemandSums, start: DemandSums) -> DemandSums:
+    """These sums, watched since anything was watched if that is earlier."""
+    return replace(sums, since_s=min(sums.since_s, start.since_s))
 
 
 def _key(*parts: str) -> str:

@@ -289,7 +289,7 @@ def keep_alive(service: Service, run: Run, output: bytes = b"", offset: int = 0)
     return updates.update(service, run.token, Update(run.task_id, output, offset))
 
 
-def end(service: Service, run: Run, exit_code: int | None = 0, **report_: Any) -> UpdateAnswer:
+def end(service: Service, run: Run, exit_code: int | None = 0, *, took_s: float = 1.0, **report_: Any) -> UpdateAnswer:
     """The last update of a run; `canceled=True` without exit code for one that never started."""
-    duration_s = None if exit_code is None else 1.0
+    duration_s = None if exit_code is None else took_s
     return updates.update(service, run.token, Update(run.task_id, end=EndReport(exit_code, duration_s, **report_)))

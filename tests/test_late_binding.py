@@ -73,6 +73,25 @@ def test_the_policy_sees_of_a_busy_bot_whether_it_starts_up_cold_and_since_when(
         start(world.p1, run)
 
 
+def test_how_long_tasks_work_is_learned_without_their_start_up(world: LifeWorld) -> None:
+    """By it a busy bot is expected to be free, a cold start of its own apart: that must not count twice."""
+    world.prewarming("lib", cold_cost_s=20, warm_cost_s=3, run_s=60, expected_per_h=0)
+    one = idle(world, 1)
+    for took_s in (360.0, 302.0, 302.0, 302.0, 302.0):  # cold, then warm: 300 s of work each
+        run = one.takes(world.new_task(**WANTS))
+        start(world.p1, run)
+        end(world.p1, run, took_s=took_s)
+        world.fresh()
+    assert world.p1.view.pool_view(POOL).demand["src"].duration_s == pytest.approx(300.0)
+    for tags in (["warm:lib", "warm:src"], *[["warm:lib"]] * 3):
+        run = one.takes(world.new_task(tags=tags))
+        start(world.p1, run)
+        end(world.p1, run, took_s=23.0 if len(tags) == 2 else 1.0)
+        world.fresh()
+    assert world.p1.view.pool_view(POOL).demand["src"].duration_s == pytest.approx((5 * 300.0 + 3.0) / 6)
+    assert world.p1.view.pool_view(POOL).demand["lib"].duration_s == pytest.approx((3.0 + 3 * 1.0) / 4, rel=1e-3)
+
+
 def test_it_runs_elsewhere_if_another_bot_is_warm_sooner(world: LifeWorld) -> None:
     one = idle(world, 1)
     first = one.takes(world.new_task(**WANTS))
