@@ -14,158 +14,15 @@ from hypothesis import strategies as st
 from server.policy.background import Background
 from server.policy.fleet import Fleet
 from server.policy.gates import reserve_size, share_limit, spec_limit
-from server.policy.model import (
-    Bot,
-    Demand,
-    Held,
-    PendingTask,
-    Phase,
-    PoolView,
-    Purpose,
-    Slot,
-    Spec,
-    Thresholds,
-    Victim,
-    Wish,
-)
+from server.policy.model import Demand, Phase, PoolView, Purpose, Slot, Thresholds, Wish
 from server.policy.outcome import Advice, PoolPlan
 from server.policy.plan import claimable, plan
 from server.policy.warmth import apply
 from server.policy.warmth_events import BackgroundFinished, BackgroundStarted
-from tests.policy_world import MEMORIES_S, NOW_S, POOL, bot, demand, gate, held, spec, task, view, warm
+from tests.policy_pools import FAMILIES, calm_pools, pools
+from tests.policy_world import MEMORIES_S, NOW_S, bot, demand, spec, view, warm
 
-FAMILIES = ["src", "lib", "fw"]
-KINDS = ["a", "b"]
 BETS = {Purpose.FORECAST, Purpose.ANNOUNCED}
-
-
-CALM_PHASES = [Phase.WARM, Phase.WARM, Phase.COLD, Phase.STALE]
-
-
-@st.composite
-def slots(draw: Any, calm: bool) -> dict[str, Slot]:
-    """Up to two slots, in any phase unless the pool is calm."""
-    found = {}
-    for name in draw(st.sets(st.sampled_from(["cache", "disk"]), max_size=2)):
-        family = draw(st.sampled_from(FAMILIES))
-        generation = draw(st.sampled_from(["g1", "g2"] if calm else ["g1", "g2", "g3"]))
-        phase = draw(st.sampled_from(CALM_PHASES if calm else list(Phase)))
-        used_s = draw(st.sampled_from([0.0, 60.0, 5000.0]))
-        found[name] = warm(family, generation, phase=phase, slot=name, used_s=used_s)[1]
-    return found
-
-
-@st.composite
-def runs(draw: Any, number: int) -> Held:
-    """A run of any purpose."""
-    purpose = draw(st.sampled_from([Purpose.REAL, Purpose.REAL, *list(Purpose)]))
-    family = draw(st.sampled_from(FAMILIES)) if purpose is not Purpose.REAL else ""
-    generation, stop = draw(st.sampled_from(["g1", "g2"])), draw(st.sampled_from(["", "", "preempt"]))
-    return held(purpose, family, generation, task_id=f"d{number}", n=number, stop=stop)
-
-
-@st.composite
-def bots(draw: Any, number: int, calm: bool) -> Bot:
-    """A bot in any condition, most of them idle and healthy where the pool is calm."""
-    often = 12 if calm else 2
-
-    def seldom(usual: Any, rare: Any) -> Any:
-        return rare if draw(st.integers(1, often)) == 1 else usual
-
-    return bot(
-        f"b{number}",
-        *draw(slots(calm)).items(),
-        run=seldom(None, draw(runs(number))),
-        idle_s=seldom(60.0, 0.0),
-        extra={"kind": [draw(st.sampled_from(KINDS))]},
-        alive=seldom(True, False),
-        quarantined=seldom("", "disk"),
-        held_poll=draw(st.booleans()),
-        next_poll_s=NOW_S + draw(st.sampled_from([-NOW_S, 1.0, 30.0])),
-        failed_s=seldom({}, {"src": NOW_S - 60}),
-    )
-
-
-@st.composite
-def tasks(draw: Any, number: int) -> PendingTask:
-    """A pending task of any kind."""
-    kind = draw(st.sampled_from([(), (("kind", ("a",)),), (("kind", ("c",)),), (("id", ("b0", "b1")),)]))
-    wish = draw(st.sampled_from([(), (Wish("src"),), (Wish("src", "g1"), Wish("fw"))]))
-    victim = draw(st.sampled_from([None, Victim("b1", 1, NOW_S + 50)]))
-    return task(
-        f"t{number}",
-        dimensions=POOL + kind,
-        wishes=wish,
-        victim=victim,
-        priority=draw(st.sampled_from([10, 100])),
-        age_s=draw(st.sampled_from([0.0, 5.0, 500.0])),
-    )
-
-
-@st.composite
-def specs(draw: Any, calm: bool) -> list[Spec]:
-    """Specs of some families, some with two generations, one perhaps cleaning."""
-    found = []
-    for family in draw(st.sets(st.sampled_from(FAMILIES), min_size=2 if calm else 0)):
-        for number in range(1, 1 + draw(st.integers(1, 2))):
-            kind = draw(st.sampled_from([(), (), (("kind", ("a",)),)]))
-            found.append(
-                spec(
-                    family,
-                    f"g{number}",
-                    sequence=number,
-                    slot=draw(st.sampled_from(["cache", "disk"])),
-                    dimensions=POOL + kind,
-                    active=calm or draw(st.booleans()),
-                    max_running=draw(st.sampled_from([0, 0, 1])),
-                    known_generations={"g1": 1, "g2": 2, "g3": 3},
-                )
-            )
-    if draw(st.booleans()):
-        found.append(spec("clean", "", purpose=Purpose.CLEAN, slot=draw(st.sampled_from(["cache", ""]))))
-    return found
-
-
-@st.composite
-def calm_pools(draw: Any) -> PoolView:
-    """A pool with much idle time, in which bets are placed until the reserve or a share ends them."""
-    return draw(pools(calm=True))
-
-
-@st.composite
-def pools(draw: Any, calm: bool | None = None) -> PoolView:
-    """A pool of up to fourteen bots in any state, with thresholds that matter at that size."""
-    calm = draw(st.booleans()) if calm is None else calm
-
-    def either(usual: list, others: list) -> Any:
-        return draw(st.sampled_from(usual if calm else usual + others))
-
-    thresholds = Thresholds(
-        mode=either(["live"], ["shadow", "off"]),
-        reserve_share=draw(st.sampled_from([0.0, 0.1, 0.3])),
-        reserve_min=draw(st.integers(0, 2)),
-        background_share=either([0.3, 0.6, 1.0], [0.0]),
-        spec_share=draw(st.sampled_from([0.2, 0.5, 1.0])),
-        hand_outs_per_min=draw(st.sampled_from([2, 60, 60])),
-    )
-    state = gate(
-        stopped=either([False], [False, True]),
-        open=either([True], [False]),
-        open_breakers=either([{}, {}, {"src": "it failed"}], []),
-        ledger_losing=either([""], ["", "it loses"]),
-        growth_p90=either([0.0, 0.0, 2.5], []),
-    )
-    newer = {("src", "g3"): Demand(arrivals=1, first_arrival_s=NOW_S)}
-    return view(
-        [draw(bots(number, calm)) for number in range(draw(st.integers(5 if calm else 0, 14)))],
-        tasks=[draw(tasks(number)) for number in range(0 if calm else draw(st.integers(0, 4)))],
-        specs=draw(specs(calm)),
-        demand={family: demand(draw(st.sampled_from([0.0, 1.0, 5.0, 20.0]))) for family in FAMILIES},
-        generation_demand=either([{}], [{}, newer]),
-        thresholds=thresholds,
-        state=state,
-        view_age_s=either([0.5], [0.5, 90.0]),
-    )
 
 
 def hand_outs(made: PoolPlan) -> dict[str, Any]:
@@ -185,11 +42,18 @@ def test_nothing_is_handed_out_when_any_gate_is_closed(seen: PoolView) -> None:
         assert given_work == {}
     fleet = Fleet(seen)
     served = {advice.tasks[0] for advice in made.advice.values() if advice.why_task}
+    kept_back = {task_id for task_id, hold in made.holds.items() if not hold.bot}
+    covered = {task_id for task_id in kept_back if made.holds[task_id].warming}
     for name, work in given_work.items():
         one = fleet.by_id[name]
         assert one.held is None and one.alive and not one.quarantined
         fitting = [waiting.id for waiting in seen.pending if fleet.fits.fits(waiting.dimensions, name)]
-        assert not fitting or (work.purpose is Purpose.CLEAN and served.issuperset(fitting))
+        if work.purpose is Purpose.ON_DEMAND:
+            assert work.for_task in fitting and work.for_task not in served
+        elif work.purpose is Purpose.CLEAN:
+            assert (served | kept_back).issuperset(fitting)
+        else:
+            assert covered.issuperset(fitting)
         assert work.family not in seen.gate.open_breakers
         assert work.family not in one.failed_s
         if work.purpose in BETS:
@@ -219,10 +83,16 @@ def test_reserve_and_shares_hold_over_the_whole_plan(seen: PoolView) -> None:
 
 @MANY
 @given(pools())
-def test_only_the_current_generation_of_an_active_spec_is_warmed(seen: PoolView) -> None:
+def test_only_the_current_generation_of_an_active_spec_is_warmed_but_for_a_task_that_asks_for_another(
+    seen: PoolView,
+) -> None:
     fleet = Fleet(seen)
     for name, work in hand_outs(plan(seen)).items():
         current = fleet.specs[work.family]
+        if work.purpose is Purpose.ON_DEMAND and work.generation != current.generation:
+            (waits,) = [one for one in seen.pending if one.id == work.for_task]
+            assert Wish(work.family, work.generation) in waits.wishes
+            current = fleet.spec_of[work.family, work.generation]
         assert (work.generation, work.revision) == (current.generation, current.revision)
         assert current.active and fleet.fits.fits(current.dimensions, name)
         assert not any(

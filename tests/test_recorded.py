@@ -17,9 +17,9 @@ from server.policy.fleet import Fleet
 from server.policy.model import Announcement, PoolView, Purpose
 from server.policy.plan import plan
 from server.policy.recorded import decided, to_plain, view_from_plain
+from tests.policy_pools import pools
 from tests.policy_world import NOW_S, bot, held, spec, task, view, warm
 from tests.replayed import KeptFleet, decide_on, differences, recorded, shuffled
-from tests.test_policy_properties import pools
 
 MANY = settings(max_examples=150, deadline=None)
 
