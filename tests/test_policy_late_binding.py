@@ -204,6 +204,12 @@ def test_a_task_waits_a_while_for_a_busy_bot_where_every_idle_one_would_lose_mor
     assert given(late) == {"w0": "src for t1"}
 
 
+def in_use(name: str, ran_s: float, beside: Slot) -> Bot:
+    """A bot whose task uses src, and that slot."""
+    one = busy(name, ran_s=ran_s)
+    return replace(one, slots={**one.slots, "disk": beside})
+
+
 @pytest.mark.parametrize(
     ("busy_bot", "waits"),
     [
@@ -212,8 +218,13 @@ def test_a_task_waits_a_while_for_a_busy_bot_where_every_idle_one_would_lose_mor
         (busy("b1", ran_s=58.0, is_cold=True), True),
         (busy("b1", ran_s=62.0, is_cold=True), True),
         (busy("b1", ran_s=68.0, is_cold=True), False),
+        (in_use("b1", 50.0, Slot(Phase.IN_USE, "lib", "g1", since_s=NOW_S - 50.0, part="lib@g1")), True),
+        (in_use("b1", 50.0, Slot(Phase.IN_USE, "lib", "g1", since_s=NOW_S - 50.0)), False),
     ],
-    ids=["just begun", "longer than most", "nearly started up", "started up", "started up long ago"],
+    ids=[
+        *["just begun", "longer than most", "nearly started up", "started up", "started up long ago"],
+        *["makes another state, too", "uses another state, too"],
+    ],
 )
 def test_only_a_bot_that_should_soon_be_free_is_waited_for(busy_bot: Bot, waits: bool) -> None:
     """Tasks of src take 5 s, 2 s to start where it is warm, a minute where not."""

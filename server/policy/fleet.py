@@ -17,7 +17,7 @@ from server.policy.dimensions import Fits, Requirement
 from server.policy.feed import Feed
 from server.policy.model import Bot, PendingTask, Phase, PoolView, Purpose, Slot, Spec, Wish
 from server.policy.queues import Queues, State
-from server.policy.uses import Use, Uses
+from server.policy.uses import Use, Uses, use_of
 
 LATE_S = 10.0
 """A bot whose poll is due for longer may be gone."""
@@ -175,7 +175,7 @@ class Fleet:
                 self.held_states += 1
             elif slot.phase is Phase.IN_USE and slot.family:
                 self.held_states += 1
-                self.busy.put((slot.family, slot.generation), bot, Use(slot.since_s, bool(slot.part)))
+                self.busy.put((slot.family, slot.generation), bot, use_of(bot, slot.since_s))
         held = bot.held
         if held is None:
             if bot.quiet_until_s <= self.now_s:
@@ -263,14 +263,14 @@ class Fleet:
 
     # ---- what a decision does
 
-    def begin(self, task: PendingTask, bot: Bot, aim: State | None, *, is_cold: bool = False) -> None:
-        """The idle bot runs the task from now on. `aim` is the state that it uses, and makes first where it is cold."""
+    def begin(self, task: PendingTask, bot: Bot, aim: State | None, makes: tuple[str, ...] = ()) -> None:
+        """The idle bot runs the task from now on. `aim` is the state that it uses; states of `makes` it makes first."""
         self.drop_task(task)
         self._leave_idle(bot)
         self.real[bot.id] = bot
         self.real_in[self.fits.group_of[bot.id]] += 1
         if aim is not None:
-            self.busy.put(aim, bot, Use(self.now_s, is_cold))
+            self.busy.put(aim, bot, Use(self.now_s, makes))
             self._begun[bot.id] = aim
         self._note(bot)
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from server.policy.model import Bot
+from server.policy.model import Bot, Phase
 from server.policy.queues import State
 
 
 class Use(NamedTuple):
-    """Since when a real task has used a state, and whether it makes the state itself before its work."""
+    """Since when a real task has used a state, and the families whose states it makes itself before its work."""
 
     since_s: float
-    is_cold: bool
+    makes: tuple[str, ...] = ()
+
+
+def use_of(bot: Bot, since_s: float) -> Use:
+    """How the bot's real task uses a state that it has used since then."""
+    makes = [slot.family for slot in bot.slots.values() if slot.phase is Phase.IN_USE and slot.part]
+    return Use(since_s, tuple(sorted(makes)))
 
 
 class Uses:
