@@ -5,12 +5,15 @@ Here are the edges of the simulator: files, seeds, the screen. All that decides 
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
+import math
 import multiprocessing
 import os
 import random
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -29,6 +32,8 @@ from server.policy.simulate.svg import svg
 from server.policy.simulate.watch import windows
 
 AUTO = "auto"
+GZIP = b"\x1f\x8b"
+TEXT: dict[str, Any] = {"encoding": "utf-8-sig", "newline": ""}
 NO_HERALDS = Heralds()
 
 
@@ -49,21 +54,19 @@ class Study:
 
 
 def load(path: Path) -> list[trace.Arrival]:
-    """Arrivals of a trace file, gzip'd or plain CSV.
+    """Arrivals of a trace file, gzip'd or plain CSV, whatever it is called.
 
     Raises:
         trace.BadTrace: it is not in the common form, or empty.
         OSError: it cannot be read.
     """
+    with path.open("rb") as file:
+        is_packed = file.read(len(GZIP)) == GZIP
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
-                found = trace.read(lines)
-        else:
-            with path.open(encoding="utf-8", newline="") as lines:
-                found = trace.read(lines)
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
-        raise trace.BadTrace(f"not a gzip'd CSV: {error}") from error
+        with gzip.open(path, "rt", **TEXT) if is_packed else path.open(**TEXT) as lines:
+            found = trace.read(lines)
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error, csv.Error) as error:
+        raise trace.BadTrace(f"neither a CSV in UTF-8 nor one that gzip packed: {error}") from error
     if not found:
         raise trace.BadTrace("it has no arrivals")
     return found
@@ -212,14 +215,25 @@ def _spare_processors() -> int:
     return max(1, (os.cpu_count() or 1) - 1)
 
 
-TIME, SHARE, SHARE_FALSE = click.FloatRange(0.0), click.FloatRange(0.0, 1.0), click.FloatRange(0.0, 0.9)
+class _Within(click.FloatRange):
+    """A number within these limits, which "nan" is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found: float = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value} is no number", param, ctx)
+        return found
+
+
+MOST_S = 30 * 86_400.0
+TIME, SHARE, SHARE_FALSE = _Within(0.0, MOST_S), _Within(0.0, 1.0), _Within(0.0, 0.9)
 
 
 @click.command()
 @click.argument("file", metavar="TRACE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--bots", default=AUTO, show_default=True, help="How many bots; auto sizes the fleet by --utilization.")
-@click.option("--utilization", type=click.FloatRange(0.01, 0.99), default=0.6, show_default=True, help="Busy hour.")
-@click.option("--cold-s", type=click.FloatRange(0.1), default=60.0, show_default=True, help="A cold start.")
+@click.option("--utilization", type=_Within(0.01, 0.99), default=0.6, show_default=True, help="Busy hour.")
+@click.option("--cold-s", type=_Within(0.1, MOST_S), default=60.0, show_default=True, help="A cold start.")
 @click.option("--warm-s", type=TIME, default=2.0, show_default=True, help="A warm start.")
 @click.option("--slots", type=click.IntRange(1, 100), default=1, show_default=True, help="States per bot.")
 @click.option("--replicas", type=click.IntRange(1, 100), default=5, show_default=True)
@@ -230,7 +244,7 @@ TIME, SHARE, SHARE_FALSE = click.FloatRange(0.0), click.FloatRange(0.0, 1.0), cl
 @click.option("--announce-false", type=SHARE_FALSE, default=0.0, show_default=True, help="Of what is announced.")
 @click.option("--clean-s", type=TIME, default=0.0, show_default=True, help="A clean-up, owed after each task.")
 @click.option("--policies", default=",".join(replay.POLICIES), show_default=True, callback=_names)
-@click.option("--first-days", type=click.FloatRange(0.01), help="Only the beginning of the trace.")
+@click.option("--first-days", type=_Within(0.01, 3653.0), help="Only the beginning of the trace.")
 @click.option("--ideal", is_flag=True, help="Everybody hears at once, nothing fails.")
 @click.option("--sleeping-polls", is_flag=True, help="Bots sleep between polls, as bots that are not ours do.")
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for plots (SVG, PNG).")
@@ -244,6 +258,8 @@ def simulate(file: Path, bots: str, utilization: float, policies: list[str], as_
         raise click.ClickException(f"{file}: {error}") from error
     if given["first_days"]:
         arrivals = [arrival for arrival in arrivals if arrival.submit_s < given["first_days"] * 86_400]
+        if not arrivals:
+            raise click.ClickException(f"{file}: nothing arrives in the first {given['first_days']:g} days")
     heralds = Heralds(given["announce_share"], given["announce_lead_s"], given["announce_false"])
     study = Study(policies, given["replicas"], given["jitter_s"], given["seed"], heralds, given["jobs"])
     study = replace(study, watch=bool(given["plots"]))

@@ -39,15 +39,53 @@ def test_a_trace_may_leave_pool_and_priority_empty_and_is_sorted():
     ("lines", "words"),
     [
         (["submit_s,key\n"], "duration_s"),
-        (["submit_s,duration_s,key\n", "0,x,a\n"], "line 2"),
-        (["submit_s,duration_s,key\n", "0,1,a\n", "-1,1,a\n"], "line 3"),
-        (["submit_s,duration_s,key\n", "nan,1,a\n"], "line 2"),
-        (["submit_s,duration_s,key\n", "0,1,\n"], "line 2"),
+        (["submit_s,duration_s,key\n", "0,x,a\n"], "line 2: duration_s is 'x'"),
+        (["submit_s,duration_s,key\n", "0,1,a\n", "-1,1,a\n"], "line 3: submit_s is '-1'"),
+        (["submit_s,duration_s,key\n", "nan,1,a\n"], "line 2: submit_s is 'nan'"),
+        (["submit_s,duration_s,key\n", "0,inf,a\n"], "line 2: duration_s is 'inf'"),
+        (["submit_s,duration_s,key\n", "0,1,\n"], "line 2: key is empty"),
+        (["submit_s,duration_s,key\n", "0\n"], "line 2: key is empty"),
+        (["submit_s,duration_s,key,priority\n", "0,1,a,x\n"], "line 2: priority is 'x'"),
+        (["submit_s,duration_s,key\n", "0,1,a\n", "1e300,1,a\n"], "ten years"),
     ],
 )
-def test_a_wrong_trace_says_which_line_is_wrong(lines, words):
+def test_a_wrong_trace_says_which_line_and_field_is_wrong(lines, words):
     with pytest.raises(trace.BadTrace, match=words):
         trace.read(lines)
+
+
+def test_a_trace_in_the_time_of_the_epoch_begins_on_its_first_day():
+    read = trace.read(["submit_s, duration_s, key, priority\n", "1700000005,1,a,30.0\n", "1700000000,1,b,\n"])
+    assert [(a.submit_s, a.key) for a in read] == [(80_000.0, "b"), (80_005.0, "a")]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bytes])
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_a_trace_is_read_by_what_is_in_it_not_by_its_name(tmp_path, name, pack):
+    (tmp_path / name).write_bytes(pack("\ufeffsubmit_s,duration_s,key\r\n0,1,ä\r\n".encode()))
+    assert [one.key for one in simulation.load(tmp_path / name)] == ["ä"]
+
+
+@pytest.mark.parametrize("content", [b"\x1f\x8b broken", gzip.compress(b"submit_s" * 9)[:-9], b"\xff\xfe"])
+def test_what_is_no_trace_is_told_to_be_none(tmp_path, content):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(trace.BadTrace):
+        simulation.load(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--announce-share", "nan"], "nan is no number"),
+        (["--cold-s", "inf"], "is not in the range"),
+        (["--jitter-s", "nan"], "nan is no number"),
+        (["--first-days", "0.01"], "nothing arrives in the first 0.01 days"),
+    ],
+)
+def test_options_out_of_range_are_refused(tmp_path, options, words):
+    (tmp_path / "t.csv").write_text("submit_s,duration_s,key\n5000,1,a\n")
+    told = CliRunner().invoke(simulation.simulate, [str(tmp_path / "t.csv"), *options])
+    assert told.exit_code != 0 and words in told.output
 
 
 def test_jitter_displaces_batches_as_a_whole_and_never_before_the_beginning():
@@ -174,7 +212,7 @@ def test_replicas_in_processes_come_to_the_same_as_one_after_the_other():
         (["--policies", "magic"], "choose among"),
         (["--announce-share", "2"], "0.0<=x<=1.0"),
         (["--announce-false", "1"], "0.0<=x<=0.9"),
-        (["--clean-s", "-1"], "x>=0.0"),
+        (["--clean-s", "-1"], "0.0<=x"),
         (["--jobs", "0"], "1<=x<=256"),
     ],
 )
@@ -189,7 +227,7 @@ def test_the_command_says_what_is_wrong_with_a_file(tmp_path):
     file.write_bytes(b"no gzip")
     told = CliRunner().invoke(main.cli, ["simulate", str(file)])
     assert told.exit_code == 1
-    assert "not a gzip'd CSV" in told.output
+    assert "the header lacks submit_s" in told.output
 
 
 @pytest.mark.processes

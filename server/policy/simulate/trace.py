@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 COLUMNS = ("submit_s", "duration_s", "key", "pool", "priority")
 NO_PRIORITY = 100
-HOUR_S = 3600.0
+HOUR_S, DAY_S = 3600.0, 86_400.0
+LONGEST_S = 3653 * DAY_S
 BUSY_HOUR = 0.9
 """The busy hour is this quantile of the hours of a trace in which anything runs."""
 
@@ -58,24 +60,50 @@ def split_key(key: str) -> tuple[str, str]:
 def read(lines: Iterable[str]) -> list[Arrival]:
     """Arrivals from CSV lines with a header, in order of submission.
 
+    Whole days before the first are left out, so that a trace may be in the time of the epoch.
+
     Raises:
-        BadTrace: a column is missing, or a value is no number or out of range.
+        BadTrace: a column is missing, a value is no number or out of range, or it all takes more than ten years.
     """
-    reader = csv.DictReader(lines)
+    reader = csv.DictReader(lines, skipinitialspace=True)
     absent = [name for name in COLUMNS[:3] if name not in (reader.fieldnames or ())]
     if absent:
         raise BadTrace(f"the header lacks {', '.join(absent)}")
     found: list[Arrival] = []
     for number, row in enumerate(reader, start=2):
         try:
-            submit_s, duration_s, key = float(row["submit_s"]), float(row["duration_s"]), row["key"]
-            priority = int(row.get("priority") or NO_PRIORITY)
-        except (TypeError, ValueError) as error:
+            found.append(_arrival(row))
+        except ValueError as error:
             raise BadTrace(f"line {number}: {error}") from error
-        if not (0.0 <= submit_s < float("inf") and 0.0 <= duration_s < float("inf")) or not key:
-            raise BadTrace(f"line {number}: a time is negative or endless, or the key is empty")
-        found.append(Arrival(submit_s, duration_s, key, *split_key(key), priority))
-    return sorted(found, key=lambda arrival: arrival.submit_s)
+    found.sort(key=lambda arrival: arrival.submit_s)
+    before_s = found[0].submit_s // DAY_S * DAY_S if found else 0.0
+    if found and found[-1].submit_s - before_s > LONGEST_S:
+        raise BadTrace("from the first to the last submit_s it takes more than ten years")
+    return [replace(one, submit_s=one.submit_s - before_s) for one in found] if before_s else found
+
+
+def _arrival(row: Mapping[str, str | None]) -> Arrival:
+    """One line's; raises ValueError, which names the field."""
+    key = row["key"] or ""
+    if not key:
+        raise ValueError("key is empty")
+    priority = row.get("priority") or str(NO_PRIORITY)
+    try:
+        urgency = int(float(priority))
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"priority is {priority!r}, not a number") from error
+    return Arrival(_time_s(row, "submit_s"), _time_s(row, "duration_s"), key, *split_key(key), urgency)
+
+
+def _time_s(row: Mapping[str, str | None], name: str) -> float:
+    told = row[name] or ""
+    try:
+        time_s = float(told)
+    except ValueError:
+        time_s = math.nan
+    if not 0.0 <= time_s < math.inf:
+        raise ValueError(f"{name} is {told!r}, not a number of seconds from 0 on")
+    return time_s
 
 
 def jittered(arrivals: Sequence[Arrival], dice: Dice, jitter_s: float) -> list[Arrival]:
