@@ -31,11 +31,11 @@ def test_nothing_is_held_back_before_anything_was_tried() -> None:
     assert all(BetLedger().standing(net, NOW_S).is_open for net in (0.15, 0.5, 1.0))
 
 
-def test_bets_that_bring_nothing_end_after_nine() -> None:
+def test_bets_that_bring_nothing_end_after_five() -> None:
     ledger, made = BetLedger(), 0
     while ledger.standing(NET, NOW_S).is_open:
         ledger, made = ledger.bet(NET, NOW_S), made + 1
-    assert made == 9  # Granted: 16 / (20 + n) of each of 20 more, and 320 / (20 + n)² falls below 0.4 then.
+    assert made == 5  # Granted: 8 / (10 + n) of each of 10 more, and 80 / (10 + n)² falls below 0.4 then.
 
 
 def test_bets_of_which_half_come_back_go_on_for_ever() -> None:
@@ -86,7 +86,7 @@ def test_the_least_value_of_an_open_bucket_skips_those_that_lose() -> None:
 def test_a_closed_bucket_opens_just_when_it_says() -> None:
     ledger = losing(100)
     opens_in_s = ledger.standing(NET, NOW_S).opens_in_s
-    assert 3 * HALF_LIFE_S < opens_in_s < 4 * HALF_LIFE_S
+    assert 4 * HALF_LIFE_S < opens_in_s < 5 * HALF_LIFE_S
     assert not ledger.standing(NET, NOW_S + opens_in_s - OPENS_WITHIN_S - 1.0).is_open
     assert ledger.standing(NET, NOW_S + opens_in_s + 1.0).is_open
     assert BetLedger().standing(NET, NOW_S).opens_in_s == 0.0
@@ -97,9 +97,9 @@ def test_people_are_told_why_it_is_closed_and_what_opens_it() -> None:
     assert not check.passed and check.gate == "ledger"
     assert plain(check.text) == (
         "The ledger refused: of prewarms worth 18 % to 25 % of a cold start, 0.0 cold starts came back of 40.0 staked "
-        "lately; with 20 more that bring 27 % as those worth as much or more did, that is 8.9 %; 40 % is asked."
+        "lately; with 10 more that bring 16 % as those worth as much or more did, that is 3.2 %; 40 % is asked."
     )
-    assert plain(check.would_change) == "Tasks that use the ones still warm, or another 2 d in which the loss fades."
+    assert plain(check.would_change) == "Tasks that use the ones still warm, or another 3 d in which the loss fades."
     passed = BetLedger().check(NET, NOW_S)
     assert passed.passed and passed.would_change == ""
 

@@ -36,12 +36,14 @@ class Watched:
         return (sums.staked, sums.won) if sums else (0.0, 0.0)
 
 
-def bet(name: str, *, displaced: tuple = ()) -> tuple[Bot, Bot, Bot]:
-    """The bot before, while it is warmed for src, and after."""
-    run = held(Purpose.FORECAST, "src", task_id=f"bet-{name}", net=0.5)
-    slot, made = warm("src")
-    done = replace(made, last_used_s=0.0, by_spec="src")
-    return bot(name, *displaced), bot(name, warm("src", phase=Phase.WARMING), run=run), bot(name, (slot, done))
+def bet(
+    name: str, family: str = "src", *, displaced: tuple = (), purpose: Purpose = Purpose.FORECAST
+) -> tuple[Bot, Bot, Bot]:
+    """The bot before, while it is warmed for the family, and after."""
+    run = held(purpose, family, task_id=f"bet-{name}", net=0.5)
+    slot, made = warm(family)
+    done = replace(made, last_used_s=0.0, by_spec=family)
+    return bot(name, *displaced), bot(name, warm(family, phase=Phase.WARMING), run=run), bot(name, (slot, done))
 
 
 def uses(name: str, family: str = "src") -> Bot:
@@ -94,6 +96,30 @@ def test_a_bet_that_displaced_what_a_task_then_misses_pays_for_it_once() -> None
     assert lost < 0
     pool.becomes(uses("b3", "lib"))
     assert pool.booked()[1] == lost
+
+
+def test_a_bet_pays_for_what_it_displaced_when_another_bet_makes_it_again_and_that_is_used() -> None:
+    """Together they brought nothing: without both the task would have met the state just so."""
+    first, second = bet("b1", displaced=(warm("lib"),)), bet("b2", "lib")
+    pool = Watched(first[0], second[0])
+    for moment in (1, 2):
+        pool.becomes(first[moment])
+    for moment in (1, 2):
+        pool.becomes(second[moment])
+    assert pool.booked() == (2.0, 0.0)
+    pool.becomes(uses("b2", "lib"))
+    assert pool.booked() == (2.0, 0.0)
+    pool.becomes(uses("b1"))
+    assert pool.booked()[1] > 0
+
+
+@pytest.mark.parametrize("purpose", [Purpose.FORECAST, Purpose.ANNOUNCED])
+def test_forecasts_and_what_was_announced_are_booked_alike(purpose: Purpose) -> None:
+    before, makes, after = bet("b1", purpose=purpose)
+    pool = Watched(before)
+    for moment in (makes, after, uses("b1")):
+        pool.becomes(moment)
+    assert pool.booked() == (1.0, pytest.approx(58 / 60))
 
 
 def test_a_miss_of_what_no_bet_displaced_costs_no_bet_anything() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.policy.bet_ledger import BetLedger
 from server.policy.fleet import Fleet
 from server.policy.minds import Minds
 from server.policy.model import Announcement, Demand, Purpose, Thresholds
@@ -105,6 +106,14 @@ def test_a_miss_costs_the_cold_start_when_no_copy_can_come_to_the_rescue() -> No
     assert miss_s(600.0, 1e-9, 300.0) == pytest.approx(600.0)
     assert miss_s(600.0, 2, 300.0) == pytest.approx(150.0 * (1.0 - math.exp(-4.0)))
     assert miss_s(600.0, 2, 0.0) == 0.0
+
+
+def test_of_those_that_miss_at_once_each_loses_more_than_the_one_before_and_none_more_than_a_cold_start() -> None:
+    lost_s = [miss_s(600.0, 2, 300.0, rank) for rank in range(1, 30)]
+    assert lost_s[2] == pytest.approx(397.8, abs=0.1)
+    assert lost_s == sorted(lost_s)
+    assert lost_s[-1] == pytest.approx(600.0)
+    assert miss_s(600.0, 0, 300.0, 3) == 600.0
 
 
 @pytest.mark.parametrize(
@@ -312,6 +321,17 @@ def test_busy_copies_count_where_they_should_have_ended_by_then(ran_s: float, is
     assert sum(1 for advice in made.advice.values() if advice.background) == copies
 
 
+def test_nothing_is_warmed_for_announcements_whose_like_brought_nothing_so_far() -> None:
+    """They come as they were said to, yet what is made is displaced before."""
+    bots = [bot(f"b{number}") for number in range(10)]
+    for bets, copies in ((0, 2), (50, 0)):
+        ledger = BetLedger()
+        for _ in range(bets):
+            ledger = ledger.bet(0.8, NOW_S).bet(0.9, NOW_S)
+        made = plan(view(bots, specs=[spec("src")], announcements=[announced()], bets=ledger))
+        assert sum(1 for advice in made.advice.values() if advice.background) == copies
+
+
 def test_tasks_that_come_one_after_the_other_need_one_copy() -> None:
     """Ten tasks of six seconds, a minute apart: each is done long before the next."""
     bots = [bot(f"b{number}") for number in range(20)]
@@ -319,6 +339,27 @@ def test_tasks_that_come_one_after_the_other_need_one_copy() -> None:
     asked = {"src": demand(0.1, duration_s=6.0, cold_cost_s=600.0)}
     made = plan(view(bots, specs=[spec("src", run_s=600.0)], demand=asked, announcements=said))
     assert sum(1 for advice in made.advice.values() if advice.background) == 1
+
+
+@pytest.mark.parametrize(
+    ("there", "work_s", "count", "copies"),
+    [
+        (0, 20.0, 8, 4),
+        (4, 20.0, 6, 0),
+        (4, 2000.0, 6, 2),
+        (4, 20.0, 40, 15),
+    ],
+    ids=["nothing is there", "two wait for a short one", "two wait for a long task", "many wait for short ones"],
+)
+def test_a_burst_gets_copies_where_waiting_for_those_that_serve_it_costs_more(
+    there: int, work_s: float, count: int, copies: int
+) -> None:
+    """Tasks that come at once, of a state that takes ten minutes to make."""
+    bots = [bot(f"w{number}", warm("src")) for number in range(there)] + [bot(f"b{number}") for number in range(30)]
+    asked = {"src": demand(0.1, duration_s=work_s, cold_cost_s=600.0)}
+    said = [announced(count=count, from_s=NOW_S + 300)]
+    made = plan(view(bots, specs=[spec("src", run_s=600.0)], demand=asked, announcements=said))
+    assert sum(1 for advice in made.advice.values() if advice.background) == copies
 
 
 def test_what_is_due_now_takes_the_place_of_what_is_due_later() -> None:

@@ -90,13 +90,13 @@ class Appraiser:
         """The whole value of warming the bot, with its words."""
         return self._told(spec, self._gross_of(spec), self._displaced_s(spec, bot))
 
-    def announced(self, spec: Spec, confidence: float, bot: Bot) -> Value:
+    def announced(self, spec: Spec, confidence: float, bot: Bot, supply: float, lacking: float) -> Value:
         """The value of a copy for a task that was announced with this confidence.
 
-        It saves a whole cold start: busy copies that will come free in time are supply already, and count only once.
+        `supply` copies are expected to be there by then, and so many more `lacking` for what is needed at once.
         """
-        costs = self._outlook.costs(spec.family)
-        gross = _Gross(confidence, costs.saved_s, 0.0, costs.cold_s, confidence * costs.saved_s - spec.run_cost_s)
+        saved_s, cold_s = self._outlook.lacking_s(spec.family, supply, lacking), self._outlook.cold_s(spec.family)
+        gross = _Gross(confidence, saved_s, 0.0, cold_s, confidence * saved_s - spec.run_cost_s)
         return self._told(spec, gross, self._stock.displaced_by(bot, spec, confidence))
 
     def _told(self, spec: Spec, gross: _Gross, displaced_s: float) -> Value:
@@ -139,8 +139,8 @@ class Appraiser:
         state = spec.family, spec.generation
         copy = self._stock.next_copy(state)
         costs = self._outlook.costs(spec.family)
-        probability, miss_s = self._outlook.need_and_miss(state, copy)
-        return probability, max(0.0, miss_s - costs.warm_s), costs.cold_s
+        probability, missed_s = self._outlook.need_and_miss(state, copy)
+        return probability, max(0.0, missed_s - costs.warm_s), costs.cold_s
 
     def _risk_s(self, spec: Spec) -> float:
         """P(more real tasks come during the run than there will be other idle bots) × the delay of a preemption.

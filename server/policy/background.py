@@ -19,10 +19,9 @@ from server.policy.levels import Levels
 from server.policy.minds import Minds
 from server.policy.model import Announcement, Bot, Gate, Purpose, Spec, Wish
 from server.policy.outcome import GateCheck, HandOut, Value
-from server.policy.outlook import SHORT_BY
 from server.policy.promises import is_due, maker_of, makes_a_state
 from server.policy.queues import State
-from server.policy.ranks import Ranks
+from server.policy.ranks import SHORT_BY, Ranks
 from server.policy.words import named, seconds, share
 
 _SETTLED = 1e-9
@@ -98,8 +97,8 @@ class Background:
             if state not in ranks:
                 ranks[state] = self._outlook.ranks(spec.family)
             needed = ranks[state].at(one)
-            while needed - self._supply(state, one.from_s) >= SHORT_BY:
-                if not self._gates_let_pass(spec) or not self._warm_announced(spec, one):
+            while needed - (supply := self._supply(state, one.from_s)) >= SHORT_BY:
+                if not self._gates_let_pass(spec) or not self._warm_announced(spec, one, supply, needed - supply):
                     break
 
     def _supply(self, state: State, due_s: float) -> float:
@@ -108,17 +107,17 @@ class Background:
         ended = math.fsum(-math.expm1(-max(0.0, until_s - left_s) / duration_s) for left_s in starting_s)
         return float(self._stock.next_copy(state) - 1) + ended
 
-    def _warm_announced(self, spec: Spec, one: Announcement) -> bool:
-        """Warms the bot that loses least, if what was announced is worth that.
+    def _warm_announced(self, spec: Spec, one: Announcement, supply: float, lacking: float) -> bool:
+        """Warms the bot that loses least, if what was announced is worth that beside what there will be, and pays.
 
-        It is made at the worth at which it is kept: two that are due at about the same time do not displace each other.
+        Its weight is the one at which it is kept: two that are due at about the same time do not displace each other.
         """
         weight = self._outlook.weight(one)
         bot = self._best_bot(spec, weight)
         if bot is None:
             return False
-        value = self.appraiser.announced(spec, weight, bot)
-        if value.net < self._view.thresholds.value_threshold:
+        value = self.appraiser.announced(spec, weight, bot, supply, lacking)
+        if value.net < self._view.thresholds.value_threshold or not self._is_granted(value.net):
             return False
         self._bet(spec, bot, Purpose.ANNOUNCED, value)
         return True

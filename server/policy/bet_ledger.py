@@ -4,9 +4,9 @@ A value is only as good as the forecast behind it. So bets are booked by the val
 half an octave wide: B, the bets made, and S, what they saved less what they cost by what they displaced, each in cold
 starts of the state that was bet on: a family with dear cold starts counts no more than others. A bucket is open while
 
-    (S + 20 ρ) / (B + 20) ≥ 0.4,   ρ = (S≥ + 16) / (B≥ + 20) ≥ 0
+    (S + 10 ρ) / (B + 10) ≥ 0.4,   ρ = (S≥ + 8) / (B≥ + 10) ≥ 0
 
-with S≥ and B≥ of all bets worth at least as much. So a new pool is granted 20 bets of which 0.8 came back each, and no
+with S≥ and B≥ of all bets worth at least as much. So a new pool is granted 10 bets of which 0.8 came back each, and no
 bucket is granted more than the bets above it have earned: a value that overestimates does so for all of them. Sums fade
 with a half-life of a day, so a closed bucket opens again. Constants: the agreed policy's; ρ: decision 23.
 
@@ -25,7 +25,7 @@ from server.policy.outcome import GateCheck
 from server.policy.words import duration, share
 
 HALF_LIFE_S = 86_400.0
-PRIOR_BETS = 20.0
+PRIOR_BETS = 10.0
 PRIOR_SHARE = 0.8
 """What the bets of the prior brought back of what they staked."""
 LEAST_SHARE = 0.4

@@ -1,11 +1,11 @@
-"""What became of forecast prewarms, read off the bots: what keeps the ledger of bets.
+"""What became of bets, forecast or announced, read off the bots: what keeps the ledger of bets.
 
 It looks at bots before and after each change, so it needs no word from those that act: a replay and every process of a
 server keep the same book of the same fleet. A bet is won when a task uses its state while no copy is idle that was not
 bet on, for then the task would have missed it; while there is one, that copy stands for the bet from then on. It has
-lost when a task misses the state that it displaced while its own sits there unused. Either counts for a cold start of
-the state that was missed. What busy copies would have saved of it is in the values; to take it off here, too, closes
-bets that pay (decision 23).
+lost when a task misses the state that it displaced while its own sits there unused, or would have missed it but for
+another bet that made it again (decision 34). Either counts for a cold start of the state that was missed. What busy
+copies would have saved of it is in the values; to take it off here, too, closes bets that pay (decision 23).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from server.policy.at_hand import held_states
 from server.policy.bet_ledger import BetLedger
 from server.policy.fleet import Fleet
+from server.policy.gates import BETS
 from server.policy.model import Bot, Phase, Purpose
 from server.policy.outlook import Outlook
 from server.policy.queues import State
@@ -25,7 +26,7 @@ _WAITS = frozenset({Phase.WARMING, Phase.WARM, Phase.STALE})
 
 @dataclass(slots=True)
 class _Bet:
-    """A forecast prewarm that nobody has used yet. `displaced` is what it took the place of, until a task missed it."""
+    """A bet that nobody has used yet. `displaced` is what it took the place of, until a task missed it."""
 
     state: State
     net: float
@@ -58,7 +59,7 @@ class BetWatch:
     def _place(self, before: Bot, bot: Bot, fleet: Fleet, outlook: Outlook) -> None:
         held = bot.held
         began = held is not None and (before.held is None or before.held.task_id != held.task_id)
-        if held is None or not began or held.purpose is not Purpose.FORECAST:
+        if held is None or not began or held.purpose not in BETS:
             return
         gone = set(held_states(before)) - set(held_states(bot))
         state = held.family, held.generation
@@ -77,6 +78,7 @@ class BetWatch:
                     self._open[heir] = bet
                 else:
                     self.ledger = self.ledger.won(bet.net, _in_cold_starts(bet.state, bet, outlook), fleet.now_s)
+                    self._lose(bet.state, fleet, outlook)
             del self._open[key]
 
     def _copy_without_bet(self, state: State, fleet: Fleet) -> tuple[str, str] | None:
@@ -84,7 +86,7 @@ class BetWatch:
         return next((key for key in fleet.fresh.get(state, {}).items() if key not in self._open), None)
 
     def _lose(self, state: State, fleet: Fleet, outlook: Outlook) -> None:
-        """A task missed the state: one bet that took its place and brought nothing so far pays for it."""
+        """A task missed the state, or had it of another bet: one that took its place and brought nothing pays."""
         for (bot_id, slot), bet in self._open.items():
             held = self._known[bot_id].slots.get(slot)
             if bet.displaced == state and held is not None and held.phase is Phase.WARM:

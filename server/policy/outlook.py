@@ -11,9 +11,10 @@ from server.policy.demand import with_guess
 from server.policy.demand_looks import DemandLooks, Glance
 from server.policy.feed import Feed
 from server.policy.fleet import Fleet
+from server.policy.learned import FOLLOWERS
 from server.policy.model import Announcement, Demand, PoolView
 from server.policy.queues import State
-from server.policy.ranks import Ranks
+from server.policy.ranks import SHORT_BY, Ranks, saved_s
 from server.policy.totals import DEFAULT_DURATION_S, Totals, mean_per_s
 from server.policy.value import LONGEST_RESIDENCE_S, effective_copy, miss_s, needed, rescuers, stay_s
 
@@ -27,8 +28,6 @@ MOVED_BEFORE = 3
 """From so many generations on the family's own stragglers tell: those of the first say nothing of late ones."""
 ANNOUNCED_AHEAD_S = 30.0
 """An announcement counts in full from this long before the latest moment at which a warm-up would be in time."""
-SHORT_BY = 0.5
-"""An announced task needs a copy more when so much of one is lacking for it."""
 SUMS_AGE_S = 30.0
 """What is summed up over all families holds for this long …"""
 DRIFT = 0.2
@@ -374,18 +373,29 @@ class Outlook:
     def announced(self, state: State, copy: int) -> float:
         """How far the copy-th copy is needed for what was announced while it would stay, 0 to 1; 0: it is not.
 
-        The weight of an entry for which so many are needed at once: tasks that are due earlier give theirs back.
+        The weight of an entry for which so many are needed at once, tasks that are due earlier give theirs back; and of
+        that the share of a cold start that they would lose without the copy. What followers announce is our own guess
+        and takes no copy from anybody.
         """
-        if not self._view.announcements:
+        costs = self.costs(state[0])
+        if not self._view.announcements or costs.saved_s <= 0.0:
             return 0.0
         stays_s = min(self._rates_of(state).stay_s, LONGEST_RESIDENCE_S)
         horizon_s, rank, most = self._fleet.now_s + stays_s, self.ranks(state[0]), 0.0
         for one in self.announcements(state):
             if one.from_s > horizon_s:
                 break
-            if copy - SHORT_BY <= rank.at(one) + 1e-9:
-                most = max(most, self.weight(one))
+            if one.source == FOLLOWERS:
+                continue
+            lacking = rank.at(one) - (copy - 1)
+            if lacking + 1e-9 >= SHORT_BY:
+                most = max(most, self.weight(one) * self.lacking_s(state[0], copy - 1.0, lacking) / costs.saved_s)
         return most
+
+    def lacking_s(self, family: str, supply: float, lacking: float) -> float:
+        """What another copy saves for announced tasks that come at once, in seconds: `ranks.saved_s()`."""
+        costs = self.costs(family)
+        return saved_s(costs.cold_s, costs.warm_s, costs.occupied_s, supply, lacking)
 
     def weight(self, one: Announcement) -> float:
         """How much a copy for the announced task is worth now, 0 to 1: its confidence when a warm-up must begin.

@@ -80,20 +80,24 @@ def rescuers(x: float) -> float:
     return RESCUED * (x - 1.0)
 
 
-def miss_s(cold_s: float, copies: float, duration_s: float) -> float:
+def miss_s(cold_s: float, copies: float, duration_s: float, rank: int = 1) -> float:
     """m: what a task loses that finds no idle warm bot, in seconds.
 
     It starts cold or takes one of n busy copies that frees up before that is done, so m = (d/n)(1 − e^(−cn/d)); c with
-    no copy. An example: a cold start of 600 s, two copies in tasks of 300 s: 147 s.
+    no copy. An example: a cold start of 600 s, two copies in tasks of 300 s: 147 s. For the u-th of those that miss at
+    once it is E[min(c, T)], T ~ Erlang(u, n/d): the third of them loses 398 s.
 
     Args:
         cold_s: c, the cold cost.
         copies: n, copies that are busy or being made.
         duration_s: d, how long tasks hold a copy.
+        rank: u, the task's place among those that miss.
     """
     if copies <= NEGLIGIBLE or duration_s <= 0.0:
         return cold_s if copies <= NEGLIGIBLE else 0.0
     turns_s = duration_s / copies
+    if rank > 1:
+        return rank * turns_s - erlang_excess(rank, 1.0 / turns_s, cold_s)
     return -turns_s * math.expm1(-cold_s / turns_s)
 
 

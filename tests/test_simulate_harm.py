@@ -1,0 +1,61 @@
+"""Traces made up to show that prewarming harms: what it costs there beside the same dispatch without it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from server import simulation
+from server.policy.simulate.announced import Heralds, announcements
+from server.policy.simulate.options import Options
+from server.policy.simulate.replay import replay
+from server.policy.simulate.trace import Arrival, jittered, split_key
+
+DAY_S = 86_400.0
+HALF = Heralds(share=0.5, lead_s=600.0, false_share=0.1)
+
+
+def periodic(jobs: int, periods_s: tuple[float, ...], tasks: tuple[int, ...], work_s: float) -> list[Arrival]:
+    """Jobs of several tasks at once, each job of its own key and at its own times, for two days."""
+    dice, found = random.Random(1), []
+    for job in range(jobs):
+        at_s = job * periods_s[job % len(periods_s)] / jobs
+        while at_s < 2 * DAY_S:
+            for _ in range(tasks[job % len(tasks)]):
+                found.append(Arrival(at_s, dice.uniform(0.8, 1.2) * work_s, f"j{job}", *split_key(f"j{job}")))
+            at_s += periods_s[job % len(periods_s)]
+    return jittered(found, dice, 60.0)
+
+
+def stationary(keys: int, tasks: int, work_s: float) -> list[Arrival]:
+    """Tasks at random times, each key as likely as the others, for four days."""
+    dice = random.Random(2)
+    times = sorted(dice.uniform(0.0, 4 * DAY_S) for _ in range(tasks))
+    keyed = [(at_s, f"k{dice.randrange(keys)}") for at_s in times]
+    return [Arrival(at_s, dice.expovariate(1 / work_s), key, *split_key(key)) for at_s, key in keyed]
+
+
+def mean_s(policy: str, arrivals: list[Arrival], options: Options, heralds: Heralds | None = None) -> float:
+    said = announcements(arrivals, heralds, random.Random(3)) if heralds is not None else ()
+    found = replay(policy, arrivals, options, random.Random(4), simulation.thresholds(), said)
+    return found.total_s / len(found.overhead)
+
+
+CASES = {
+    "short tasks in batches": (periodic(12, (900, 1800, 3600, 7200), (1, 4, 8), 20.0), Options(20, cold_s=600.0)),
+    "more batches than the fleet has room for": (periodic(6, (3600,), (6,), 200.0), Options(15, cold_s=600.0)),
+    "twice as many places as keys": (stationary(20, 2000, 600.0), Options(12, cold_s=600.0, slots=5)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_prewarming_costs_no_more_than_a_twentieth_where_it_cannot_help(case: str) -> None:
+    arrivals, options = CASES[case]
+    assert mean_s("pilotlight", arrivals, options) <= 1.05 * mean_s("off", arrivals, options)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_announcing_half_of_the_tasks_does_not_make_it_worse(case: str) -> None:
+    arrivals, options = CASES[case]
+    assert mean_s("pilotlight", arrivals, options, HALF) <= 1.01 * mean_s("pilotlight", arrivals, options)
