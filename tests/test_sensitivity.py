@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import random
 from pathlib import Path
 
-from bench import page, sensitivity
+from bench import known_rates, page, sensitivity
 from bench.sensitivity import Case
 from server.policy.model import Thresholds
-from tests.simulate_world import poisson
+from server.policy.simulate.mirror import EPOCH_S
+from tests.simulate_world import arrivals, poisson
 
 PAGE = Path(__file__).parents[1] / "docs" / "policy.md"
 
@@ -30,6 +32,24 @@ def test_a_threshold_that_nothing_reaches_ends_all_background_work(tmp_path: Pat
     assert beyond[0] > usual[0]
 
 
+def test_who_is_told_what_comes_of_rare_keys_warms_for_it(tmp_path: Path) -> None:
+    """Twelve keys in no order, a task each 25 minutes, on four bots: rates that were measured say little."""
+    file, dice = tmp_path / "t.csv", random.Random(3)
+    rows = [f"{600 + 1500 * number},60,k{dice.randrange(12)}" for number in range(80)]
+    file.write_text("\n".join(["submit_s,duration_s,key", *rows, ""]))
+    ours, told = (
+        known_rates.measured(known_rates.Case(file, 600.0, 4, who, 0)) for who in (known_rates.OURS, known_rates.HOUR)
+    )
+    assert told < ours / 4
+
+
+def test_what_comes_is_counted_ahead_by_state() -> None:
+    coming = known_rates.to_come(arrivals((10, 1, "a:1"), (20, 1, "a:1"), (20, 1, "b"), (200, 1, "a:1")), 100.0)
+    assert coming(("a", "1"), EPOCH_S + 5.0) == 2 / 100
+    assert coming(("a", "1"), EPOCH_S + 15.0) == 1 / 100
+    assert coming(("a", "2"), EPOCH_S) == 0.0
+
+
 def test_a_row_has_the_medians_of_its_replicas_by_factor() -> None:
     file, found = Path("t.csv.gz"), {}
     for number in range(3):
@@ -42,7 +62,8 @@ def test_a_row_has_the_medians_of_its_replicas_by_factor() -> None:
 
 def test_the_page_has_a_place_for_each_bench() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    for marks in ((page.BEGIN, page.END), (sensitivity.BEGIN, sensitivity.END)):
+    benches = (page, sensitivity, known_rates)
+    for marks in ((bench.BEGIN, bench.END) for bench in benches):
         assert f"{marks[0]}\nnew\n{marks[1]}" in page.inserted(text, "new\n", *marks)
 
 
