@@ -374,18 +374,19 @@ class Outlook:
         """How far the copy-th copy is needed for what was announced while it would stay, 0 to 1; 0: it is not.
 
         The weight of an entry for which so many are needed at once, tasks that are due earlier give theirs back; and of
-        that the share of a cold start that they would lose without the copy. What followers announce is our own guess
-        and takes no copy from anybody.
+        that the share of a cold start that they would lose without the copy. What followers announce is our own guess:
+        it keeps copies that are there, and makes no other one worth more.
         """
         costs = self.costs(state[0])
         if not self._view.announcements or costs.saved_s <= 0.0:
             return 0.0
         stays_s = min(self._rates_of(state).stay_s, LONGEST_RESIDENCE_S)
         horizon_s, rank, most = self._fleet.now_s + stays_s, self.ranks(state[0]), 0.0
+        idle = len(self._fleet.fresh.get(state, ()))
         for one in self.announcements(state):
             if one.from_s > horizon_s:
                 break
-            if one.source == FOLLOWERS:
+            if one.source == FOLLOWERS and copy > idle:
                 continue
             lacking = rank.at(one) - (copy - 1)
             if lacking + 1e-9 >= SHORT_BY:
