@@ -12,7 +12,6 @@ single tasks: who knows them can announce them.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 from bisect import bisect_right
 from collections import defaultdict
@@ -25,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
+from bench import folder
 from bench.cells import JITTER_S, MAIN, SEED
 from bench.page import put, table
 from server import simulation
@@ -109,17 +109,9 @@ def rows(found: dict[Case, float]) -> Iterator[tuple[str, ...]]:
 
 def main() -> None:
     """Reads the options, replays, writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of traces, *.csv.gz")
-    parser.add_argument("--traces", default="", help="only these, by name")
-    parser.add_argument("--cold-s", default="60,600")
-    parser.add_argument("--replicas", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) - 1))
-    parser.add_argument("--write", type=Path, help="page between whose marks the table goes; else it is printed")
+    parser = folder.options(__doc__)
     given = parser.parse_args()
-    files = sorted(given.folder.glob("*.csv.gz"))
-    files = [file for file in files if not given.traces or file.name.partition(".")[0] in given.traces.split(",")]
-    wanted = list(cases(files, given))
+    wanted = list(cases(folder.traces(given), given))
     with ProcessPoolExecutor(given.jobs) as pool:
         found = dict(zip(wanted, pool.map(measured, wanted), strict=True))
     made = "\n".join(table(("trace / cold s", *COLUMNS), list(rows(found)))) + "\n"

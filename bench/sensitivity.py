@@ -9,7 +9,6 @@ replay that a quarter of the days has to do. Fleets are sized as the bench's: 60
 from __future__ import annotations
 
 import argparse
-import os
 import random
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +17,7 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 
+from bench import folder
 from bench.cells import JITTER_S, SEED
 from bench.page import put, table
 from server import simulation
@@ -119,18 +119,10 @@ def rows(found: dict[Case, tuple[float, float]]) -> Iterator[tuple[str, ...]]:
 
 def main() -> None:
     """Reads the options, replays, writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of traces, *.csv.gz")
-    parser.add_argument("--traces", default="", help="only these, by name")
-    parser.add_argument("--cold-s", default="60,600")
+    parser = folder.options(__doc__)
     parser.add_argument("--first-days", type=float, default=2.0)
-    parser.add_argument("--replicas", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) - 1))
-    parser.add_argument("--write", type=Path, help="page between whose marks the table goes; else it is printed")
     given = parser.parse_args()
-    files = sorted(given.folder.glob("*.csv.gz"))
-    files = [file for file in files if not given.traces or file.name.partition(".")[0] in given.traces.split(",")]
-    wanted = list(cases(files, given))
+    wanted = list(cases(folder.traces(given), given))
     with ProcessPoolExecutor(given.jobs) as pool:
         once = list({_key(one): one for one in wanted}.values())
         known = {_key(one): figures for one, figures in zip(once, pool.map(measured, once), strict=True)}

@@ -8,7 +8,7 @@ starts of the state that was bet on: a family with dear cold starts counts no mo
 
 with S≥ and B≥ of all bets worth at least as much. So a new pool is granted 10 bets of which 0.8 came back each, and no
 bucket is granted more than the bets above it have earned: a value that overestimates does so for all of them. Sums fade
-with a half-life of a day, so a closed bucket opens again. Constants: the agreed policy's; ρ: decision 23.
+with a half-life of a day, so a closed bucket opens again. Constants: the agreed policy's; ρ: decision 23, 10: 34.
 
 Sums of several processes are merged by `merge()`; in any order, and with late bookings, the result is the same.
 """
