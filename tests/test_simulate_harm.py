@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from bench import harm
 from server import simulation
 from server.policy.simulate.announced import Heralds, announcements
 from server.policy.simulate.options import Options
@@ -59,3 +60,27 @@ def test_prewarming_costs_no_more_than_a_twentieth_where_it_cannot_help(case: st
 def test_announcing_half_of_the_tasks_does_not_make_it_worse(case: str) -> None:
     arrivals, options = CASES[case]
     assert mean_s("pilotlight", arrivals, options, HALF) <= 1.01 * mean_s("pilotlight", arrivals, options)
+
+
+# ---- the search for such traces
+
+
+@pytest.mark.parametrize("kind", harm.KINDS)
+def test_a_made_up_trace_is_the_same_for_the_same_seed(kind: str) -> None:
+    made = harm.arrivals(kind, 7)
+    assert made == harm.arrivals(kind, 7) != harm.arrivals(kind, 8)
+    times = [one.submit_s for one in made]
+    assert times == sorted(times) and times[0] == 0.0
+    assert len({one.key for one in made}) > 1
+
+
+def test_a_search_takes_each_kind_as_often_and_shows_the_worst_first() -> None:
+    drawn = list(harm.cases(16, 1))
+    assert [drawn.count(case) for case in drawn] == [1] * 16
+    assert sorted(case.kind for case in drawn) == sorted([*harm.KINDS] * 2)
+    assert list(harm.cases(16, 1)) == drawn
+    found = {
+        case: harm.Outcome(9, (10.0, 0.0), (mean_s, 1.0), (5.0, 2.0))
+        for case, mean_s in zip(drawn[:2], (9, 12), strict=True)
+    }
+    assert [row[-1] for row in harm.rows(found)] == ["1.20", "0.90"]
