@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+
+from bench.cells import MAIN, SEED
+from server import simulation
+from server.policy.simulate.options import Options
+from server.policy.simulate.replay import fleet_size
 
 
 def options(about: str | None) -> argparse.ArgumentParser:
@@ -23,3 +31,9 @@ def traces(given: argparse.Namespace) -> list[Path]:
     """The files that were asked for, by name."""
     names = given.traces.split(",") if given.traces else []
     return [file for file in sorted(given.folder.glob("*.csv.gz")) if not names or file.name.partition(".")[0] in names]
+
+
+def fleets(given: argparse.Namespace) -> Iterator[tuple[Path, float, int]]:
+    """Each trace at each cold cost, and the bots that it calls for: sized as the bench's main ones."""
+    for file, cold_s in product(traces(given), map(float, given.cold_s.split(","))):
+        yield file, cold_s, fleet_size(simulation.load(file), Options(1, cold_s=cold_s), random.Random(SEED), MAIN[1])

@@ -16,8 +16,8 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
+from itertools import cycle
 from statistics import median
 
 from bench.cells import HERALDS, JITTER_S
@@ -28,8 +28,7 @@ from server.policy.simulate.announced import announcements
 from server.policy.simulate.options import Options
 from server.policy.simulate.trace import Arrival, split_key
 
-DAY_S = 86_400.0
-SPAN_S, TASKS = 2 * DAY_S, 1000
+SPAN_S, TASKS = 2 * trace.DAY_S, 1000
 WORSE = 1.02
 
 Row = tuple[float, float, str]
@@ -157,7 +156,7 @@ def arrivals(kind: str, seed: int) -> list[Arrival]:
 def cases(number: int, seed: int) -> Iterator[Case]:
     """So many, each kind as often as the others."""
     dice = random.Random(seed)
-    for one, kind in zip(range(number), (kind for _, kind in product(range(number), KINDS)), strict=False):
+    for one, kind in zip(range(number), cycle(KINDS), strict=False):
         yield Case(
             kind, 1000 * seed + one, dice.choice([60.0, 600.0]), dice.choice([1, 1, 5]), dice.choice([0.3, 0.6, 0.85])
         )
@@ -166,17 +165,16 @@ def cases(number: int, seed: int) -> Iterator[Case]:
 def measured(case: Case) -> Outcome:
     """What comes of it in the ideal world."""
     made, options = arrivals(case.kind, case.seed), Options(1, cold_s=case.cold_s, slots=case.slots)
-    bots = replay.fleet_size(made, options, random.Random(case.seed), case.utilization)
+    options = replace(options, bots=replay.fleet_size(made, options, random.Random(case.seed), case.utilization))
     path = trace.jittered(made, random.Random(case.seed), JITTER_S)
     said = announcements(path, HERALDS, random.Random(case.seed + 1))
 
     def figures(policy: str, heard: bool = False) -> tuple[float, float]:
-        options = Options(bots, cold_s=case.cold_s, slots=case.slots)
         dice = random.Random(case.seed + 2)
         found = replay.replay(policy, path, options, dice, simulation.thresholds(), said if heard else ())
         return found.total_s / len(found.overhead), found.queue[int(0.99 * len(found.queue))]
 
-    return Outcome(bots, figures("off"), figures("pilotlight"), figures("pilotlight", heard=True))
+    return Outcome(options.bots, figures("off"), figures("pilotlight"), figures("pilotlight", heard=True))
 
 
 def rows(found: dict[Case, Outcome]) -> Iterator[tuple[str, ...]]:

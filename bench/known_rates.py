@@ -15,7 +15,7 @@ import argparse
 import random
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from statistics import median
 from unittest.mock import patch
 
 from bench import folder
-from bench.cells import JITTER_S, MAIN, SEED
+from bench.cells import JITTER_S, SEED
 from bench.page import put, table
 from server import simulation
 from server.policy.demand_looks import Glance
@@ -87,10 +87,9 @@ def measured(case: Case) -> float:
     return found.total_s / len(found.overhead)
 
 
-def cases(files: Iterable[Path], given: argparse.Namespace) -> Iterator[Case]:
+def cases(given: argparse.Namespace) -> Iterator[Case]:
     """All replays."""
-    for file, cold_s in product(files, map(float, given.cold_s.split(","))):
-        bots = replay.fleet_size(simulation.load(file), Options(1, cold_s=cold_s), random.Random(SEED), MAIN[1])
+    for file, cold_s, bots in folder.fleets(given):
         for who, number in product(COLUMNS, range(given.replicas)):
             yield Case(file, cold_s, bots, who, number)
 
@@ -109,9 +108,8 @@ def rows(found: dict[Case, float]) -> Iterator[tuple[str, ...]]:
 
 def main() -> None:
     """Reads the options, replays, writes."""
-    parser = folder.options(__doc__)
-    given = parser.parse_args()
-    wanted = list(cases(folder.traces(given), given))
+    given = folder.options(__doc__).parse_args()
+    wanted = list(cases(given))
     with ProcessPoolExecutor(given.jobs) as pool:
         found = dict(zip(wanted, pool.map(measured, wanted), strict=True))
     made = "\n".join(table(("trace / cold s", *COLUMNS), list(rows(found)))) + "\n"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
@@ -82,14 +82,12 @@ def changed(settings: Thresholds, setting: str, factor: float) -> Thresholds:
 
 
 def _beginning(file: Path, days: float) -> list[trace.Arrival]:
-    return [one for one in simulation.load(file) if one.submit_s < days * 86_400.0]
+    return [one for one in simulation.load(file) if one.submit_s < days * trace.DAY_S]
 
 
-def cases(files: Iterable[Path], given: argparse.Namespace) -> Iterator[Case]:
+def cases(given: argparse.Namespace) -> Iterator[Case]:
     """All replays."""
-    for file, cold_s in product(files, map(float, given.cold_s.split(","))):
-        arrivals = simulation.load(file)
-        bots = replay.fleet_size(arrivals, Options(1, cold_s=cold_s), random.Random(SEED), 0.6)
+    for file, cold_s, bots in folder.fleets(given):
         for setting, factor, number in product(SETTINGS, FACTORS, range(given.replicas)):
             days = given.first_days * (SHARE_OF_DAYS if setting in WHERE_BOTS_SLEEP else 1.0)
             yield Case(file, days, cold_s, bots, setting, factor, number)
@@ -122,7 +120,7 @@ def main() -> None:
     parser = folder.options(__doc__)
     parser.add_argument("--first-days", type=float, default=2.0)
     given = parser.parse_args()
-    wanted = list(cases(folder.traces(given), given))
+    wanted = list(cases(given))
     with ProcessPoolExecutor(given.jobs) as pool:
         once = list({_key(one): one for one in wanted}.values())
         known = {_key(one): figures for one, figures in zip(once, pool.map(measured, once), strict=True)}

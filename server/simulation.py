@@ -225,8 +225,9 @@ class _Within(click.FloatRange):
         return found
 
 
-MOST_S = 30 * 86_400.0
+MOST_S = 30 * trace.DAY_S
 TIME, SHARE, SHARE_FALSE = _Within(0.0, MOST_S), _Within(0.0, 1.0), _Within(0.0, 0.9)
+DAYS = _Within(0.01, trace.LONGEST_S / trace.DAY_S)
 
 
 @click.command()
@@ -244,7 +245,7 @@ TIME, SHARE, SHARE_FALSE = _Within(0.0, MOST_S), _Within(0.0, 1.0), _Within(0.0,
 @click.option("--announce-false", type=SHARE_FALSE, default=0.0, show_default=True, help="Of what is announced.")
 @click.option("--clean-s", type=TIME, default=0.0, show_default=True, help="A clean-up, owed after each task.")
 @click.option("--policies", default=",".join(replay.POLICIES), show_default=True, callback=_names)
-@click.option("--first-days", type=_Within(0.01, 3653.0), help="Only the beginning of the trace.")
+@click.option("--first-days", type=DAYS, help="Only the beginning of the trace.")
 @click.option("--ideal", is_flag=True, help="Everybody hears at once, nothing fails.")
 @click.option("--sleeping-polls", is_flag=True, help="Bots sleep between polls, as bots that are not ours do.")
 @click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Folder for plots (SVG, PNG).")
@@ -257,7 +258,7 @@ def simulate(file: Path, bots: str, utilization: float, policies: list[str], as_
     except trace.BadTrace as error:
         raise click.ClickException(f"{file}: {error}") from error
     if given["first_days"]:
-        arrivals = [arrival for arrival in arrivals if arrival.submit_s < given["first_days"] * 86_400]
+        arrivals = [arrival for arrival in arrivals if arrival.submit_s < given["first_days"] * trace.DAY_S]
         if not arrivals:
             raise click.ClickException(f"{file}: nothing arrives in the first {given['first_days']:g} days")
     heralds = Heralds(given["announce_share"], given["announce_lead_s"], given["announce_false"])

@@ -7,14 +7,13 @@ import random
 import pytest
 
 from bench import harm
+from bench.cells import HERALDS, JITTER_S
 from server import simulation
 from server.policy.simulate.announced import Heralds, announcements
 from server.policy.simulate.options import Options
 from server.policy.simulate.replay import replay
-from server.policy.simulate.trace import Arrival, jittered, split_key
-
-DAY_S = 86_400.0
-HALF = Heralds(share=0.5, lead_s=600.0, false_share=0.1)
+from server.policy.simulate.trace import DAY_S, Arrival, jittered
+from tests.simulate_world import arrivals
 
 
 def periodic(jobs: int, periods_s: tuple[float, ...], tasks: tuple[int, ...], work_s: float) -> list[Arrival]:
@@ -24,9 +23,9 @@ def periodic(jobs: int, periods_s: tuple[float, ...], tasks: tuple[int, ...], wo
         at_s = job * periods_s[job % len(periods_s)] / jobs
         while at_s < 2 * DAY_S:
             for _ in range(tasks[job % len(tasks)]):
-                found.append(Arrival(at_s, dice.uniform(0.8, 1.2) * work_s, f"j{job}", *split_key(f"j{job}")))
+                found.append((at_s, dice.uniform(0.8, 1.2) * work_s, f"j{job}"))
             at_s += periods_s[job % len(periods_s)]
-    return jittered(found, dice, 60.0)
+    return jittered(arrivals(*found), dice, JITTER_S)
 
 
 def stationary(keys: int, tasks: int, work_s: float) -> list[Arrival]:
@@ -34,12 +33,12 @@ def stationary(keys: int, tasks: int, work_s: float) -> list[Arrival]:
     dice = random.Random(2)
     times = sorted(dice.uniform(0.0, 4 * DAY_S) for _ in range(tasks))
     keyed = [(at_s, f"k{dice.randrange(keys)}") for at_s in times]
-    return [Arrival(at_s, dice.expovariate(1 / work_s), key, *split_key(key)) for at_s, key in keyed]
+    return arrivals(*[(at_s, dice.expovariate(1 / work_s), key) for at_s, key in keyed])
 
 
-def mean_s(policy: str, arrivals: list[Arrival], options: Options, heralds: Heralds | None = None) -> float:
-    said = announcements(arrivals, heralds, random.Random(3)) if heralds is not None else ()
-    found = replay(policy, arrivals, options, random.Random(4), simulation.thresholds(), said)
+def mean_s(policy: str, tasks: list[Arrival], options: Options, heralds: Heralds | None = None) -> float:
+    said = announcements(tasks, heralds, random.Random(3)) if heralds is not None else ()
+    found = replay(policy, tasks, options, random.Random(4), simulation.thresholds(), said)
     return found.total_s / len(found.overhead)
 
 
@@ -52,14 +51,14 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_prewarming_costs_no_more_than_a_twentieth_where_it_cannot_help(case: str) -> None:
-    arrivals, options = CASES[case]
-    assert mean_s("pilotlight", arrivals, options) <= 1.05 * mean_s("off", arrivals, options)
+    tasks, options = CASES[case]
+    assert mean_s("pilotlight", tasks, options) <= 1.05 * mean_s("off", tasks, options)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_announcing_half_of_the_tasks_does_not_make_it_worse(case: str) -> None:
-    arrivals, options = CASES[case]
-    assert mean_s("pilotlight", arrivals, options, HALF) <= 1.01 * mean_s("pilotlight", arrivals, options)
+    tasks, options = CASES[case]
+    assert mean_s("pilotlight", tasks, options, HERALDS) <= 1.01 * mean_s("pilotlight", tasks, options)
 
 
 # ---- the search for such traces

@@ -95,8 +95,9 @@ class Appraiser:
 
         `supply` copies are expected to be there by then, and so many more `lacking` for what is needed at once.
         """
-        saved_s, cold_s = self._outlook.lacking_s(spec.family, supply, lacking), self._outlook.cold_s(spec.family)
-        gross = _Gross(confidence, saved_s, 0.0, cold_s, confidence * saved_s - spec.run_cost_s)
+        costs = self._outlook.costs(spec.family)
+        saved_s = costs.saved_beside_s(supply, lacking)
+        gross = _Gross(confidence, saved_s, 0.0, costs.cold_s, confidence * saved_s - spec.run_cost_s)
         return self._told(spec, gross, self._stock.displaced_by(bot, spec, confidence))
 
     def _told(self, spec: Spec, gross: _Gross, displaced_s: float) -> Value:

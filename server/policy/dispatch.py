@@ -116,7 +116,7 @@ class Dispatcher:
         self.result.by_bot[made.bot.id] = self.result.by_task[made.task.id] = made
         aim = self._fleet.aim(made.task.wishes)
         state = self._state_of(aim) if aim is not None else None
-        makes = tuple(sorted(wish.family for wish in made.task.wishes if wish not in made.warm))
+        makes = tuple([wish.family for wish in made.task.wishes if wish not in made.warm])
         self._fleet.begin(made.task, made.bot, state, makes)
 
     def _state_of(self, wish: Wish) -> State:

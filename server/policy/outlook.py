@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from server.policy.costs import Costs
 from server.policy.demand import with_guess
 from server.policy.demand_looks import DemandLooks, Glance
 from server.policy.feed import Feed
@@ -14,7 +14,7 @@ from server.policy.fleet import Fleet
 from server.policy.learned import FOLLOWERS
 from server.policy.model import Announcement, Demand, PoolView
 from server.policy.queues import State
-from server.policy.ranks import SHORT_BY, Ranks, saved_s
+from server.policy.ranks import SHORT_BY, Ranks
 from server.policy.totals import DEFAULT_DURATION_S, Totals, mean_per_s
 from server.policy.value import LONGEST_RESIDENCE_S, effective_copy, miss_s, needed, rescuers, stay_s
 
@@ -38,21 +38,6 @@ SHORTEST_HORIZON_S = 900.0
 """… but never for less than rates are measured over."""
 
 _NOBODY = Demand()
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What a family's tasks take, in seconds: start-up cold and warm, their difference, and the work d."""
-
-    cold_s: float
-    warm_s: float
-    saved_s: float
-    duration_s: float
-
-    @property
-    def occupied_s(self) -> float:
-        """d + w: for how long a task on a warm bot keeps it."""
-        return self.duration_s + self.warm_s
 
 
 class _Rates:
@@ -377,8 +362,10 @@ class Outlook:
         that the share of a cold start that they would lose without the copy. What followers announce is our own guess:
         it keeps copies that are there, and makes no other one worth more.
         """
+        if not self._view.announcements:
+            return 0.0
         costs = self.costs(state[0])
-        if not self._view.announcements or costs.saved_s <= 0.0:
+        if costs.saved_s <= 0.0:
             return 0.0
         stays_s = min(self._rates_of(state).stay_s, LONGEST_RESIDENCE_S)
         horizon_s, rank, most = self._fleet.now_s + stays_s, self.ranks(state[0]), 0.0
@@ -390,13 +377,8 @@ class Outlook:
                 continue
             lacking = rank.at(one) - (copy - 1)
             if lacking + 1e-9 >= SHORT_BY:
-                most = max(most, self.weight(one) * self.lacking_s(state[0], copy - 1.0, lacking) / costs.saved_s)
+                most = max(most, self.weight(one) * costs.saved_beside_s(copy - 1.0, lacking) / costs.saved_s)
         return most
-
-    def lacking_s(self, family: str, supply: float, lacking: float) -> float:
-        """What another copy saves for announced tasks that come at once, in seconds: `ranks.saved_s()`."""
-        costs = self.costs(family)
-        return saved_s(costs.cold_s, costs.warm_s, costs.occupied_s, supply, lacking)
 
     def weight(self, one: Announcement) -> float:
         """How much a copy for the announced task is worth now, 0 to 1: its confidence when a warm-up must begin.

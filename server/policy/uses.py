@@ -18,8 +18,7 @@ class Use(NamedTuple):
 
 def use_of(bot: Bot, since_s: float) -> Use:
     """How the bot's real task uses a state that it has used since then."""
-    makes = [slot.family for slot in bot.slots.values() if slot.phase is Phase.IN_USE and slot.part]
-    return Use(since_s, tuple(sorted(makes)))
+    return Use(since_s, tuple([slot.family for slot in bot.slots.values() if slot.phase is Phase.IN_USE and slot.part]))
 
 
 class Uses:
