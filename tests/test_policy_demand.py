@@ -95,7 +95,8 @@ def test_a_page_of_another_shape_is_an_error() -> None:
 
 def test_a_page_of_the_version_before_is_read_and_knows_no_lengths_yet() -> None:
     plain = steady(30, 3).observe(duration_s=300).to_plain()
-    old = {key: value for key, value in plain.items() if key not in ("ended", "lasted_s")} | {"duration": {"11": 1.0}}
+    unknown = ("ended", "lasted_s", "first_hour_s")
+    old = {key: value for key, value in plain.items() if key not in unknown} | {"duration": {"11": 1.0}}
     assert DemandSums.from_plain(old) == steady(30, 3)
 
 
@@ -109,6 +110,22 @@ def test_how_long_tasks_take_follows_the_latest_ones_once_there_are_enough() -> 
         sums = sums.decay(NOW_S + 1200 + 10 * number).observe(duration_s=30)
     assert 30 <= (sums.demand(NOW_S + 1600).duration_s or 0) < 40
     assert (sums.decay(NOW_S + 86_400).duration_s() or 0) > 100
+
+
+def test_of_long_tasks_it_is_told_too_what_lies_in_their_first_hour() -> None:
+    sums = DemandSums.watching(NOW_S)
+    for number in range(40):
+        sums = sums.observe(duration_s=8 * HOUR_S if number % 10 == 0 else 60.0)
+    known = sums.demand(NOW_S)
+    assert known.duration_s == pytest.approx(0.1 * 8 * HOUR_S + 0.9 * 60)
+    assert known.first_hour_s == pytest.approx(0.1 * HOUR_S + 0.9 * 60)
+    assert sums.merge(sums).demand(NOW_S).first_hour_s == pytest.approx(known.first_hour_s)
+
+
+def test_a_page_of_before_first_hours_were_summed_takes_lengths_for_them() -> None:
+    plain = steady(30, 3).observe(duration_s=300).observe(duration_s=300).observe(duration_s=300).to_plain()
+    del plain["first_hour_s"]
+    assert DemandSums.from_plain(plain).demand(NOW_S).first_hour_s == pytest.approx(300.0)
 
 
 def test_a_cost_is_learned_from_three_observations_on() -> None:

@@ -142,6 +142,19 @@ def test_a_value_looks_as_far_ahead_as_a_cold_start_and_six_tasks_and_never_beyo
     assert outlook.forecast(("src", "g1"), 1) == pytest.approx(value)
 
 
+def test_rare_long_tasks_of_a_family_do_not_make_further_copies_worth_more() -> None:
+    """Decision 35: what keeps copies busy within the hour is min(D, 1 h), not the mean of eight hours and a minute."""
+    rarely, always = demand(20.0, duration_s=2934.0, first_hour_s=414.0), demand(20.0, duration_s=2934.0)
+    worths = []
+    for asked in (rarely, always):
+        outlook = Outlook(Fleet(view([bot("b1")], specs=[spec("src")], demand={"src": asked})))
+        worths.append([outlook.forecast(("src", "g1"), copy) for copy in (1, 8)])
+        assert outlook.need_in_all(("src", "g1"), 8) >= worths[-1][1]
+    (first, eighth), (first_of_long, eighth_of_long) = worths
+    assert eighth < 0.2 * eighth_of_long
+    assert first > first_of_long
+
+
 def test_long_tasks_that_are_rare_do_not_make_values_look_far() -> None:
     """What counts is how long the tasks take that come, not the mean of the families."""
     asked = {"src": demand(59.0, duration_s=60.0), "rare": demand(1.0, duration_s=3600.0)}

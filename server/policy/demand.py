@@ -13,6 +13,7 @@ from typing import Any
 
 from server.policy.model import Demand
 from server.policy.sketch import Sketch
+from server.policy.value import LONGEST_RESIDENCE_S
 
 HALF_LIVES_S = (120, 900, 3600, 7200, 21_600, 86_400)
 """The memories of arrival rates."""
@@ -39,8 +40,9 @@ class DemandSums:
     """What one process, or all of them together, saw of one family or generation.
 
     `counts` are arrivals that have decayed until `at_s`, one per half-life, and `late` those of them that wanted a
-    generation which had a successor already; `ended` and `lasted_s` are the tasks that
-    ended and their lengths in all, likewise. `since_s` is when watching began, 0 before.
+    generation which had a successor already; `ended` and `lasted_s` are the tasks that ended and their lengths in all,
+    likewise, and `first_hour_s` what of those lengths lay in each task's first hour. `since_s` is when watching began,
+    0 before.
     """
 
     at_s: float = 0.0
@@ -54,6 +56,7 @@ class DemandSums:
     warm: Sketch = EMPTY
     ended: tuple[float, ...] = NONE
     lasted_s: tuple[float, ...] = NONE
+    first_hour_s: tuple[float, ...] = NONE
 
     @classmethod
     def watching(cls, since_s: float) -> DemandSums:
@@ -79,6 +82,7 @@ class DemandSums:
             warm=self.warm.scaled(fades) if self.warm.weights else self.warm,
             ended=_faded(self.ended, fading),
             lasted_s=_faded(self.lasted_s, fading),
+            first_hour_s=_faded(self.first_hour_s, fading),
         )
 
     def add(self, arrival_s: float, *, late: bool = False) -> DemandSums:
@@ -101,26 +105,36 @@ class DemandSums:
             warm=sums.warm,
             ended=sums.ended,
             lasted_s=sums.lasted_s,
+            first_hour_s=sums.first_hour_s,
         )
 
     def observe(
         self, *, cold_s: float | None = None, warm_s: float | None = None, duration_s: float | None = None
     ) -> DemandSums:
         """With the costs of a run that ended just now: seconds to useful work on a cold or a warm bot, its length."""
-        return replace(
+        sums = replace(
             self,
             cold=self.cold if cold_s is None else self.cold.add(cold_s),
             warm=self.warm if warm_s is None else self.warm.add(warm_s),
-            ended=self.ended if duration_s is None else tuple([count + 1.0 for count in self.ended]),
-            lasted_s=self.lasted_s if duration_s is None else tuple([sum_s + duration_s for sum_s in self.lasted_s]),
+        )
+        if duration_s is None:
+            return sums
+        return replace(
+            sums,
+            ended=_plus(self.ended, 1.0),
+            lasted_s=_plus(self.lasted_s, duration_s),
+            first_hour_s=_plus(self.first_hour_s, min(duration_s, LONGEST_RESIDENCE_S)),
         )
 
     def duration_s(self) -> float | None:
         """The mean length of the tasks that ended lately: by the shortest memory that has seen enough of them."""
-        for ended, lasted_s in zip(self.ended, self.lasted_s, strict=True):
+        return self._mean_s(self.lasted_s)
+
+    def _mean_s(self, sums_s: tuple[float, ...]) -> float | None:
+        for ended, sum_s in zip(self.ended, sums_s, strict=True):
             if ended >= ENOUGH_ENDED:
-                return lasted_s / ended
-        return self.lasted_s[-1] / self.ended[-1] if self.ended[-1] >= LEAST_MEASURED else None
+                return sum_s / ended
+        return sums_s[-1] / self.ended[-1] if self.ended[-1] >= LEAST_MEASURED else None
 
     def merge(self, other: DemandSums) -> DemandSums:
         """What both saw, as of the later of the two."""
@@ -138,6 +152,7 @@ class DemandSums:
             warm=a.warm.merge(b.warm),
             ended=_sum(a.ended, b.ended),
             lasted_s=_sum(a.lasted_s, b.lasted_s),
+            first_hour_s=_sum(a.first_hour_s, b.first_hour_s),
         )
 
     def rates(self, now_s: float) -> dict[int, float]:
@@ -165,6 +180,7 @@ class DemandSums:
             cold_cost_s=_learned(self.cold),
             warm_cost_s=_learned(self.warm),
             duration_s=self.duration_s(),
+            first_hour_s=self._mean_s(self.first_hour_s),
             first_arrival_s=self.first_arrival_s,
             observed_s=max(0.0, now_s - self.since_s) if self.since_s else 0.0,
             at_s=now_s,
@@ -184,6 +200,7 @@ class DemandSums:
             "warm": {str(key): weight for key, weight in self.warm.weights.items()},
             "ended": list(self.ended),
             "lasted_s": list(self.lasted_s),
+            "first_hour_s": list(self.first_hour_s),
         }
 
     @classmethod
@@ -205,6 +222,7 @@ class DemandSums:
             warm=_sketch(plain["warm"]),
             ended=_by_memory(plain.get("ended", NONE)),
             lasted_s=_by_memory(plain.get("lasted_s", NONE)),
+            first_hour_s=_by_memory(plain.get("first_hour_s", plain.get("lasted_s", NONE))),
         )
 
 
@@ -216,6 +234,10 @@ def _faded(values: tuple[float, ...], fading: Sequence[float]) -> tuple[float, .
 
 def _sum(some: tuple[float, ...], others: tuple[float, ...]) -> tuple[float, ...]:
     return tuple([a + b for a, b in zip(some, others, strict=True)])
+
+
+def _plus(values: tuple[float, ...], more: float) -> tuple[float, ...]:
+    return tuple([value + more for value in values])
 
 
 def _by_memory(plain: Sequence[float]) -> tuple[float, ...]:

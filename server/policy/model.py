@@ -207,8 +207,8 @@ class Spec:
 class Demand:
     """Arrivals of real tasks that wanted a family (and generation), as decayed rates and learned costs.
 
-    `rates_per_s` maps a half-life in seconds to the decayed arrival rate. `cold_cost_s`/`warm_cost_s`/`duration_s` are
-    learned, None until measured.
+    `rates_per_s` maps a half-life in seconds to the decayed arrival rate. `cold_cost_s`, `warm_cost_s`, `duration_s`
+    and `first_hour_s` are learned, None until measured.
     """
 
     rates_per_s: Mapping[int, float] = field(default_factory=dict)
@@ -217,6 +217,8 @@ class Demand:
     cold_cost_s: float | None = None
     warm_cost_s: float | None = None
     duration_s: float | None = None
+    first_hour_s: float | None = None
+    """What of a task's length lies in its first hour, on average: E[min(D, 1 h)]."""
     first_arrival_s: float = 0.0
     """When a real task first wanted it, ever: the order FIRST_SEEN rests on it, so it must outlive the rates."""
     observed_s: float = 0.0

@@ -149,7 +149,8 @@ class Outlook:
             cold_s = known.cold_cost_s if known.cold_cost_s is not None else cold_s
             warm_s = known.warm_cost_s if known.warm_cost_s is not None else warm_s
             duration_s = known.duration_s or DEFAULT_DURATION_S
-            found = self._costs[family] = Costs(cold_s, warm_s, max(0.0, cold_s - warm_s), duration_s)
+            first_s = known.first_hour_s or min(duration_s, LONGEST_RESIDENCE_S)
+            found = self._costs[family] = Costs(cold_s, warm_s, max(0.0, cold_s - warm_s), duration_s, first_s)
         return found
 
     def cold_s(self, family: str) -> float:
@@ -310,16 +311,16 @@ class Outlook:
             costs = self.costs(state[0])
             occupied_s = costs.occupied_s
             x = effective_copy(copy, busy, occupied_s, known.horizon_s)
-            probability = needed(known.tasks_per_s, known.weights, occupied_s, known.horizon_s, x)
+            probability = needed(known.tasks_per_s, known.weights, costs.load_s, known.horizon_s, x)
             found = probability, miss_s(costs.cold_s, rescuers(x), occupied_s)
             known.needs[copy, busy] = found
         return found
 
     def need_in_all(self, state: State, copy: int) -> float:
         """The probability that the copy-th idle copy is needed by arrivals in all the time for which it would stay."""
-        known, occupied_s = self._rates_of(state), self.costs(state[0]).occupied_s
-        x = effective_copy(copy, self._fleet.busy_with(state), occupied_s, known.stay_s)
-        return needed(known.tasks_per_s, known.weights, occupied_s, known.stay_s, x)
+        known, costs = self._rates_of(state), self.costs(state[0])
+        x = effective_copy(copy, self._fleet.busy_with(state), costs.occupied_s, known.stay_s)
+        return needed(known.tasks_per_s, known.weights, costs.load_s, known.stay_s, x)
 
     def horizon_s(self, state: State) -> float:
         """T: over how long a copy of the state is judged."""

@@ -1,8 +1,9 @@
 """What a warm state is worth: V(k, j), the probability that its j-th idle copy is needed while it would still be there.
 
 With arrivals at rate λ of tasks that occupy a bot for d + w seconds, the j-th copy is needed by the arrivals that the
-first j − 1 cannot serve and j can: Erlang's loss B(a, j − 1) − B(a, j), with a = λ · min(d + w, T). Within the
-residence time T (how long a state stays on a bot before something displaces it) that gives
+first j − 1 cannot serve and j can: Erlang's loss B(a, j − 1) − B(a, j), with a = λ · min(E[min(D, 1 h)] + w, T), where
+D is a task's length and d its mean. Within the residence time T (how long a state stays on a bot before something
+displaces it) that gives
 
     V(k, j) = 1 − exp(−T · Σ_s w_s · λ_s · [B(a_s, x − 1) − B(a_s, x)]),   x = j + busy · T / (T + d + w)
 
@@ -55,13 +56,13 @@ def served_by(load: float, x: float) -> float:
 
 
 def needed(
-    rates_per_s: Sequence[float], weights: Sequence[float], occupied_s: float, residence_s: float, x: float
+    rates_per_s: Sequence[float], weights: Sequence[float], load_s: float, residence_s: float, x: float
 ) -> float:
     """V: the probability that the x-th copy is needed within the residence time.
 
-    `occupied_s` is d + w; the weights are those of the rates and add up to 1.
+    `load_s` is for how long a task that comes keeps a copy; the weights are those of the rates and add up to 1.
     """
-    load_s = min(occupied_s, residence_s)
+    load_s = min(load_s, residence_s)
     served_per_s = 0.0
     for rate, weight in zip(rates_per_s, weights, strict=True):
         load = rate * load_s
