@@ -14,7 +14,7 @@ from server.policy.model import Demand, Thresholds
 from server.policy.outlook import Outlook
 from server.policy.plan import plan
 from server.policy.value import (
-    effective_copy,
+    coming_free,
     erlang_b,
     erlang_excess,
     miss_s,
@@ -36,7 +36,7 @@ def test_erlang_b_gives_the_textbook_losses(load: float, servers: int, loss: flo
 def worth(rate: float, copy: int = 1, *, warm_s: float = 2.0, stays_s: float = 3600.0, busy: int = 0) -> float:
     """V of the copy-th copy of a state whose tasks take 300 s."""
     occupied_s = 300.0 + warm_s
-    return needed([rate], [1.0], occupied_s, stays_s, effective_copy(copy, busy, occupied_s, stays_s))
+    return needed([rate], [1.0], occupied_s, stays_s, copy + coming_free([0.0] * busy, occupied_s, stays_s))
 
 
 def test_between_whole_numbers_of_copies_the_value_is_linear_in_what_is_served() -> None:

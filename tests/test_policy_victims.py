@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from server.policy.fleet import Fleet
 from server.policy.minds import Minds
 from server.policy.model import Announcement, Bot, PendingTask, Phase, Slot, Spec
+from server.policy.simulate.trace import DAY_S
 from server.policy.stock import Stock
 from tests.policy_world import NOW_S, POOL, bot, demand, held, spec, task, view, warm
 
@@ -24,6 +25,8 @@ DEMAND = {
     "b": demand(2.5, at_s=NOW_S),
     "c": demand(2.2, duration_s=200.0, at_s=NOW_S),
 }
+SLOW = {family: replace(known, duration_s=DAY_S, first_hour_s=300.0) for family, known in DEMAND.items()}
+"""Of tasks so long that it does not matter for how long they have run: that is as of the last look at their family."""
 
 slots = st.dictionaries(
     st.sampled_from(("cache", "disk")),
@@ -70,7 +73,7 @@ class World:
 
     def view(self):
         said = {"announcements": self.announced, "now_s": self.now_s}
-        return view(self.bots.values(), tasks=self.tasks.values(), specs=self.specs.values(), demand=DEMAND, **said)
+        return view(self.bots.values(), tasks=self.tasks.values(), specs=self.specs.values(), demand=SLOW, **said)
 
     def fresh(self) -> Minds:
         fleet = Fleet(self.view())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
 
 import pytest
 
@@ -16,49 +19,81 @@ from server.policy.simulate.trace import DAY_S, Arrival, jittered
 from tests.simulate_world import arrivals
 
 
-def periodic(jobs: int, periods_s: tuple[float, ...], tasks: tuple[int, ...], work_s: float) -> list[Arrival]:
-    """Jobs of several tasks at once, each job of its own key and at its own times, for two days."""
-    dice, found = random.Random(1), []
+def periodic(
+    dice: random.Random, jobs: int, periods_s: tuple[float, ...], tasks: tuple[int, ...], work_s: float
+) -> list[Arrival]:
+    """Jobs of several tasks at once, each job of its own key and at its own times, for a day."""
+    found = []
     for job in range(jobs):
         at_s = job * periods_s[job % len(periods_s)] / jobs
-        while at_s < 2 * DAY_S:
+        while at_s < DAY_S:
             for _ in range(tasks[job % len(tasks)]):
                 found.append((at_s, dice.uniform(0.8, 1.2) * work_s, f"j{job}"))
             at_s += periods_s[job % len(periods_s)]
     return jittered(arrivals(*found), dice, JITTER_S)
 
 
-def stationary(keys: int, tasks: int, work_s: float) -> list[Arrival]:
-    """Tasks at random times, each key as likely as the others, for four days."""
-    dice = random.Random(2)
-    times = sorted(dice.uniform(0.0, 4 * DAY_S) for _ in range(tasks))
-    keyed = [(at_s, f"k{dice.randrange(keys)}") for at_s in times]
-    return arrivals(*[(at_s, dice.expovariate(1 / work_s), key) for at_s, key in keyed])
+def stationary(dice: random.Random, tasks: int, work_s: float, key: Callable[[int], str]) -> list[Arrival]:
+    """Tasks of random lengths at random times, for two days; `key` makes keys of random numbers below 1,000."""
+    times = sorted(dice.uniform(0.0, 2 * DAY_S) for _ in range(tasks))
+    return arrivals(*[(at_s, dice.expovariate(1 / work_s), key(dice.randrange(1000))) for at_s in times])
 
 
-def mean_s(policy: str, tasks: list[Arrival], options: Options, heralds: Heralds | None = None) -> float:
-    said = announcements(tasks, heralds, random.Random(3)) if heralds is not None else ()
-    found = replay(policy, tasks, options, random.Random(4), simulation.thresholds(), said)
-    return found.total_s / len(found.overhead)
+def long_among_short(dice: random.Random) -> list[Arrival]:
+    """One task in ten takes eight hours, the others a minute."""
+    return [
+        replace(one, duration_s=one.duration_s * (480.0 if dice.random() < 0.1 else 1.0))
+        for one in stationary(dice, 1000, 60.0, lambda number: f"k{number % 8}")
+    ]
 
 
-CASES = {
-    "short tasks in batches": (periodic(12, (900, 1800, 3600, 7200), (1, 4, 8), 20.0), Options(20, cold_s=600.0)),
-    "more batches than the fleet has room for": (periodic(6, (3600,), (6,), 200.0), Options(15, cold_s=600.0)),
-    "twice as many places as keys": (stationary(20, 2000, 600.0), Options(12, cold_s=600.0, slots=5)),
+CASES: dict[str, tuple[Callable[[random.Random], list[Arrival]], Options]] = {
+    "short tasks in batches": (
+        lambda dice: periodic(dice, 12, (900, 1800, 3600, 7200), (1, 4, 8), 20.0),
+        Options(20, cold_s=600.0),
+    ),
+    "more batches than the fleet has room for": (
+        lambda dice: periodic(dice, 6, (3600,), (6,), 200.0),
+        Options(15, cold_s=600.0),
+    ),
+    "thrice as many places as keys": (
+        lambda dice: stationary(dice, 1000, 600.0, lambda number: f"k{number % 20}"),
+        Options(12, cold_s=600.0, slots=5),
+    ),
+    "a few long tasks among short ones": (long_among_short, Options(30, cold_s=600.0)),
 }
+PATHS = 3
+"""A single path of so few tasks is off by a fifth and more, by chance."""
+
+
+@lru_cache
+def mean_s(policy: str, case: str, heralds: Heralds | None = None) -> float:
+    """Mean overhead, over the paths."""
+    made, options = CASES[case]
+    total_s = tasks = 0.0
+    for path in range(PATHS):
+        came = made(random.Random(path))
+        said = announcements(came, heralds, random.Random(3)) if heralds is not None else ()
+        found = replay(policy, came, options, random.Random(4), simulation.thresholds(), said)
+        total_s, tasks = total_s + found.total_s, tasks + len(found.overhead)
+    return total_s / tasks
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_prewarming_costs_no_more_than_a_twentieth_where_it_cannot_help(case: str) -> None:
-    tasks, options = CASES[case]
-    assert mean_s("pilotlight", tasks, options) <= 1.05 * mean_s("off", tasks, options)
+    assert mean_s("pilotlight", case) <= 1.05 * mean_s("off", case)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_announcing_half_of_the_tasks_does_not_make_it_worse(case: str) -> None:
-    tasks, options = CASES[case]
-    assert mean_s("pilotlight", tasks, options, HERALDS) <= 1.01 * mean_s("pilotlight", tasks, options)
+    assert mean_s("pilotlight", case, HERALDS) <= 1.01 * mean_s("pilotlight", case)
+
+
+def test_what_has_run_for_hours_is_not_taken_to_come_free_soon() -> None:
+    """So the last idle copies of what it uses are kept, and more are made (decision 36)."""
+    case = "a few long tasks among short ones"
+    assert mean_s("off", case) < 0.75 * mean_s("affinity", case)
+    assert mean_s("pilotlight", case) < mean_s("off", case)
 
 
 # ---- the search for such traces

@@ -10,15 +10,12 @@ from server.policy.outlook import Outlook
 def start_ups_left_s(fleet: Fleet, outlook: Outlook, wish: Wish) -> list[float]:
     """Per task that uses a state which is warm for the wish: seconds that are left of its cold start, 0 once it works.
 
-    Where it makes several states, of the longest; whether one of them is what is wished for does not matter.
-
     One that has worked for longer than they do on average, d + w, is left out: where lengths vary much, those that run
     on are mostly the long ones.
     """
     costs, left_s = outlook.costs(wish.family), []
     for use in fleet.uses(wish):
-        cold_s = max((outlook.cold_s(family) for family in use.makes), default=0.0)
-        works_from_s = use.since_s + cold_s
+        works_from_s = outlook.works_from_s(use)
         if fleet.now_s - works_from_s <= costs.occupied_s:
             left_s.append(max(0.0, works_from_s - fleet.now_s))
     return left_s

@@ -17,7 +17,7 @@ from server.policy.dimensions import Fits, Requirement
 from server.policy.feed import Feed
 from server.policy.model import Bot, PendingTask, Phase, PoolView, Purpose, Slot, Spec, Wish
 from server.policy.queues import Queues, State
-from server.policy.uses import Use, Uses, use_of
+from server.policy.uses import Use, Uses, since_of, use_of
 
 LATE_S = 10.0
 """A bot whose poll is due for longer may be gone."""
@@ -78,6 +78,8 @@ class Fleet:
         """Per family the generations that idle bots hold."""
         self.busy = Uses()
         """Real tasks that use a state now."""
+        self.beside = Uses()
+        """Real tasks on bots that hold a state as well which those do not use."""
         self.warming: dict[State, dict[str, Bot]] = defaultdict(dict)
         """Background runs that make a state and are not being stopped."""
         self.cleaning: dict[State, dict[str, Bot]] = defaultdict(dict)
@@ -185,6 +187,7 @@ class Fleet:
         elif held.purpose is Purpose.REAL:
             self.real[bot.id] = bot
             self.real_in[group] += 1
+            self._keep_busy(bot, since_of(bot, self.now_s))
         else:
             self.background[bot.id] = bot
             if held.purpose is Purpose.CLEAN:
@@ -213,6 +216,12 @@ class Fleet:
             return None
         return slot.since_s + spec.fresh_for_s
 
+    def _keep_busy(self, bot: Bot, since_s: float, aim: State | None = None) -> None:
+        """A real task keeps all from the states of the bot that it does not use."""
+        for state in held_states(bot) if len(bot.slots) > 1 else ():
+            if state != aim:
+                self.beside.put(state, bot, Use(since_s))
+
     def _forget(self, bot: Bot) -> None:
         """Takes a usable bot out of all but `by_id`."""
         self._note(bot)
@@ -228,6 +237,8 @@ class Fleet:
         self._leave_idle(bot)
         if self.real.pop(bot.id, None) is not None:
             self.real_in[group] -= 1
+            for state in held_states(bot) if len(bot.slots) > 1 else ():
+                self.beside.drop(state, bot)
         begun = self._begun.pop(bot.id, None)
         if self.background.pop(bot.id, None) is not None:
             made = begun if bot.held is None else (bot.held.family, bot.held.generation)
@@ -269,6 +280,7 @@ class Fleet:
         self._leave_idle(bot)
         self.real[bot.id] = bot
         self.real_in[self.fits.group_of[bot.id]] += 1
+        self._keep_busy(bot, self.now_s, aim)
         if aim is not None:
             self.busy.put(aim, bot, Use(self.now_s, makes))
             self._begun[bot.id] = aim
@@ -307,23 +319,23 @@ class Fleet:
         held, spec = bot.held, self.run_spec(bot)
         return held is not None and spec is not None and self.now_s - held.since_s > overdue_s(spec.run_s)
 
-    def busy_with(self, state: State) -> int:
-        """Real tasks that use the state; one on a cold bot that took any generation makes the current one."""
-        number = self.busy.count(state)
-        if self._is_of_current(state):
-            number += self.busy.count((state[0], ""))
-        return number
+    def uses_of(self, state: State) -> list[Use]:
+        """Those of real tasks that use the state; one on a cold bot that took any generation makes the current one."""
+        return self.busy.of(self._used_as(state))
+
+    def uses_version(self, state: State) -> tuple[int, ...]:
+        """Another one whenever other tasks use the state, or keep bots busy that hold it as well."""
+        return (self.beside.version(state), *[self.busy.version(one) for one in self._used_as(state)])
 
     def uses(self, wish: Wish) -> list[Use]:
-        """Those of the real tasks that use a state which is warm for the wish, counted as by `busy_with()`."""
-        state = wish.family, wish.generation
-        if not wish.generation:
-            return self.busy.of_family(wish.family)
-        return self.busy.of([state, (wish.family, "")] if self._is_of_current(state) else [state])
+        """Those of real tasks that use a state which is warm for the wish."""
+        return self.uses_of((wish.family, wish.generation)) if wish.generation else self.busy.of_family(wish.family)
 
-    def _is_of_current(self, state: State) -> bool:
-        spec = self.specs.get(state[0])
-        return spec is not None and spec.generation == state[1]
+    def _used_as(self, state: State) -> tuple[State, ...]:
+        family, generation = state
+        spec = self.specs.get(family)
+        is_current = generation and spec is not None and spec.generation == generation
+        return (state, (family, "")) if is_current else (state,)
 
     def coming_well(self, wish: Wish) -> list[Bot]:
         """Bots that are being made ready for the wish, but for those on which nobody should count."""

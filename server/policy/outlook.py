@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from server.policy.costs import Costs
 from server.policy.demand import with_guess
 from server.policy.demand_looks import DemandLooks, Glance
+from server.policy.expected import Expected
 from server.policy.feed import Feed
 from server.policy.fleet import Fleet
 from server.policy.learned import FOLLOWERS
@@ -16,7 +17,8 @@ from server.policy.model import Announcement, Demand, PoolView
 from server.policy.queues import State
 from server.policy.ranks import SHORT_BY, Ranks
 from server.policy.totals import DEFAULT_DURATION_S, Totals, mean_per_s
-from server.policy.value import LONGEST_RESIDENCE_S, effective_copy, miss_s, needed, rescuers, stay_s
+from server.policy.uses import Use
+from server.policy.value import LONGEST_RESIDENCE_S, coming_free, stay_s
 
 DEFAULT_COLD_S = 60.0
 DEFAULT_WARM_S = 2.0
@@ -40,17 +42,6 @@ SHORTEST_HORIZON_S = 900.0
 _NOBODY = Demand()
 
 
-class _Rates:
-    """The rates of one state, how long it stays, and what was worked out by (copy, busy): V(k, j) and m."""
-
-    __slots__ = ("horizon_s", "needs", "stay_s", "tasks_per_s", "weights")
-
-    def __init__(self, tasks_per_s: list[float], weights: list[float], stay_s: float, matters_s: float) -> None:
-        self.tasks_per_s, self.weights = tasks_per_s, weights
-        self.stay_s, self.horizon_s = stay_s, min(stay_s, LONGEST_RESIDENCE_S, matters_s)
-        self.needs: dict[tuple[int, int], tuple[float, float]] = {}
-
-
 def _is_off(now: float, known: float) -> bool:
     return abs(now - known) > DRIFT * known
 
@@ -65,7 +56,7 @@ class Outlook:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet, self._specs = fleet, fleet.specs
-        self._rates: dict[str, dict[str, _Rates]] = {}
+        self._rates: dict[str, dict[str, Expected]] = {}
         """By family and generation."""
         self._costs: dict[str, Costs] = {}
         self._named: dict[str, list[Demand]] | None = None
@@ -93,7 +84,7 @@ class Outlook:
         self._totals.note(family)
         self._costs.pop(family, None)
         for rates in self._rates.get(family, {}).values():
-            rates.needs.clear()
+            rates.forget()
         self._fleet.changed.note(family)
 
     def _forget_rates(self, family: str) -> None:
@@ -161,6 +152,13 @@ class Outlook:
         """Seconds that a real task gains on a warm bot, never below 0."""
         return self.costs(family).saved_s
 
+    def works_from_s(self, use: Use) -> float:
+        """When a task that uses a state is expected to begin its work, or began it: once it has made what it makes.
+
+        Where it makes several states, after the longest of those starts.
+        """
+        return use.since_s + max([self.cold_s(family) for family in use.makes], default=0.0)
+
     # ---- rates
 
     def rates_per_s(self, state: State) -> list[float]:
@@ -182,7 +180,7 @@ class Outlook:
             if state[0] in self._view.demand
         }
 
-    def _rates_of(self, state: State) -> _Rates:
+    def _rates_of(self, state: State) -> Expected:
         family, generation = state
         of_family = self._rates.get(family)
         if of_family is None:
@@ -193,7 +191,7 @@ class Outlook:
             weights = self._weights_of(memories)
             matters_s = max(SHORTEST_HORIZON_S, self.cold_s(family) + MATTERS_TASKS * self.mean_duration_s())
             rates = self._work_out(state, Glance(memories, self._looks.at_s(family)))
-            found = of_family[generation] = _Rates(rates, weights, self._stay_s(family), matters_s)
+            found = of_family[generation] = Expected(rates, weights, self._stay_s(family), matters_s)
         return found
 
     def _weights_of(self, memories: tuple[int, ...]) -> list[float]:
@@ -298,29 +296,28 @@ class Outlook:
 
     def forecast(self, state: State, copy: int) -> float:
         """V(k, j) by arrivals alone, within the horizon."""
-        return self.need_and_miss(state, copy)[0]
+        return self._with_uses(state).need(copy, self.costs(state[0]))
 
     def need_and_miss(self, state: State, copy: int) -> tuple[float, float]:
-        """V(k, j) by arrivals alone, and m: what a task pays that misses the copy, in seconds.
+        """V(k, j) by arrivals alone of a copy yet to be made, and m: what a task pays that misses it, in seconds.
 
-        A busy copy may free itself in time for such a task.
+        Copies on bots that work on something else count as well (decision 37); one that is used may come free in time.
         """
-        known, busy = self._rates_of(state), self._fleet.busy_with(state)
-        found = known.needs.get((copy, busy))
-        if found is None:
-            costs = self.costs(state[0])
-            occupied_s = costs.occupied_s
-            x = effective_copy(copy, busy, occupied_s, known.horizon_s)
-            probability = needed(known.tasks_per_s, known.weights, costs.load_s, known.horizon_s, x)
-            found = probability, miss_s(costs.cold_s, rescuers(x), occupied_s)
-            known.needs[copy, busy] = found
-        return found
+        return self._with_uses(state).need_and_miss(copy, self.costs(state[0]))
 
     def need_in_all(self, state: State, copy: int) -> float:
         """The probability that the copy-th idle copy is needed by arrivals in all the time for which it would stay."""
-        known, costs = self._rates_of(state), self.costs(state[0])
-        x = effective_copy(copy, self._fleet.busy_with(state), costs.occupied_s, known.stay_s)
-        return needed(known.tasks_per_s, known.weights, costs.load_s, known.stay_s, x)
+        return self._with_uses(state).need_in_all(copy, self.costs(state[0]))
+
+    def _with_uses(self, state: State) -> Expected:
+        """As of the last look, with the tasks that use the state now."""
+        found, version = self._rates_of(state), self._fleet.uses_version(state)
+        if found.in_use != version:
+            at_s, mean_s = self._looks.at_s(state[0]), self._mean_duration_s
+            ages_s = [at_s - self.works_from_s(use) for use in self._fleet.uses_of(state)]
+            beside_s = [at_s - use.since_s for use in self._fleet.beside.of([state])]
+            found.see_uses(version, ages_s, coming_free(beside_s, mean_s, found.horizon_s))
+        return found
 
     def horizon_s(self, state: State) -> float:
         """T: over how long a copy of the state is judged."""

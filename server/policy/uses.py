@@ -21,26 +21,38 @@ def use_of(bot: Bot, since_s: float) -> Use:
     return Use(since_s, tuple([slot.family for slot in bot.slots.values() if slot.phase is Phase.IN_USE and slot.part]))
 
 
+def since_of(bot: Bot, unknown_s: float) -> float:
+    """Since when the bot's real task has used whatever it uses."""
+    return max([slot.since_s for slot in bot.slots.values() if slot.phase is Phase.IN_USE], default=unknown_s)
+
+
 class Uses:
     """By state and bot."""
 
     def __init__(self) -> None:
         self._of: dict[State, dict[str, Use]] = {}
+        self._versions: dict[State, int] = {}
+        self._changes = 0
 
     def put(self, state: State, bot: Bot, use: Use) -> None:
         """The bot's task uses the state from now on."""
         self._of.setdefault(state, {})[bot.id] = use
+        self._changes += 1
+        self._versions[state] = self._changes
 
     def drop(self, state: State, bot: Bot) -> None:
         """It uses it no more; nothing happens when it does not."""
         uses = self._of.get(state, {})
         uses.pop(bot.id, None)
+        self._changes += 1
+        self._versions[state] = self._changes
         if not uses:
             self._of.pop(state, None)
+            self._versions.pop(state)
 
-    def count(self, state: State) -> int:
-        """How many tasks use just this state."""
-        return len(self._of.get(state, ()))
+    def version(self, state: State) -> int:
+        """Another number whenever other tasks use just this state; 0: none does."""
+        return self._versions.get(state, 0)
 
     def of(self, states: Iterable[State]) -> list[Use]:
         """Those that use any of the states."""

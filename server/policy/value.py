@@ -5,7 +5,7 @@ first j − 1 cannot serve and j can: Erlang's loss B(a, j − 1) − B(a, j), w
 D is a task's length and d its mean. Within the residence time T (how long a state stays on a bot before something
 displaces it) that gives
 
-    V(k, j) = 1 − exp(−T · Σ_s w_s · λ_s · [B(a_s, x − 1) − B(a_s, x)]),   x = j + busy · T / (T + d + w)
+    V(k, j) = 1 − exp(−T · Σ_s w_s · λ_s · [B(a_s, x − 1) − B(a_s, x)]),   x = j + Σ_busy T / (T + max(d + w, age))
 
 over several memories s of the arrival rate with weights w_s. A probability, not hits × T: a lost copy costs at most one
 miss, since the miss makes it again. The formulas are those of the agreed design of the policy.
@@ -14,7 +14,7 @@ miss, since the miss makes it again. The formulas are those of the agreed design
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 LONGEST_RESIDENCE_S = 3600.0
 """Over no longer than this a forecast is made: T."""
@@ -71,9 +71,19 @@ def needed(
     return 1.0 - math.exp(-residence_s * served_per_s)
 
 
-def effective_copy(copy: int, busy: int, occupied_s: float, residence_s: float) -> float:
-    """x: the copy-th idle copy (from 1) stands behind those of the busy ones that come free within the residence."""
-    return copy + busy * residence_s / (residence_s + occupied_s)
+def coming_free(ages_s: Iterable[float], occupied_s: float, residence_s: float) -> float:
+    """How many busy copies are expected to come free within the residence: Σ T / (T + max(d + w, age)).
+
+    The idle copies stand behind those: the j-th of them is copy x = j + that. What has run for long will run for long
+    yet, where lengths differ much (decision 36). An example: of tasks that take 300 s, 0.92 and 0.5 within an hour,
+    where one has just begun and the other has run for an hour.
+
+    Args:
+        ages_s: for how long each has worked.
+        occupied_s: d + w.
+        residence_s: T.
+    """
+    return sum([residence_s / (residence_s + max(occupied_s, age_s)) for age_s in ages_s])
 
 
 def rescuers(x: float) -> float:

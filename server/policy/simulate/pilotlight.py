@@ -229,6 +229,7 @@ class Pilotlight:
         now_s = EPOCH_S + world.now_s
         if self._minds is None:
             self._minds = Minds.about(Fleet(self.view(world)))
+            self._take_note(list(self._minds.fleet.by_id.values()))
         elif len(world.pending) != len(self._minds.fleet.queues.by_id):
             for number, task in world.pending.items():
                 if number not in self._tasks:  # its bot died
@@ -240,13 +241,18 @@ class Pilotlight:
         minds.fleet.advance(now_s, view)
         changed = [self._mirror.bot(world, world.bots[number]) for number in world.touched]
         world.touched.clear()
-        self._turnover.see(changed)
         for bot in changed:
             minds.fleet.put_bot(bot)
-        self._bets.see(changed, minds.fleet, minds.outlook)
+        self._take_note(changed)
         if minds.fleet.view.bets is not self._bets.ledger:
             minds.fleet.view = replace(minds.fleet.view, bets=self._bets.ledger)
         return minds
+
+    def _take_note(self, changed: list[model.Bot]) -> None:
+        """What changed since these bots were last seen tells of turnover and of bets; at first all are seen."""
+        assert self._minds is not None
+        self._turnover.see(changed)
+        self._bets.see(changed, self._minds.fleet, self._minds.outlook)
 
     def _carry_out(self, world: World, made: Decision) -> None:
         for assignment in made.assigned.by_task.values():
