@@ -69,6 +69,10 @@ class Appraiser:
         self._read, self._faded, self._turns = fleet.changed.end, outlook.faded.end, outlook.turns
         return [fleet.specs[family] for family, most in self._promise.items() if most >= least]
 
+    def promise(self, spec: Spec) -> float:
+        """The net value with neither risk nor anything displaced of a spec that was found promising just now."""
+        return self._promise[spec.family]
+
     def _most(self, spec: Spec) -> float:
         """The net value with neither risk nor anything displaced."""
         probability, saved_s, cold_s = self._gain(spec)

@@ -129,7 +129,8 @@ class Background:
             return
         heap: list[tuple[float, str, str]] = []
         for spec in hopeful:
-            self._push(heap, spec)
+            if self.appraiser.promise(spec) >= self._least_on_any_bot(spec):
+                self._push(heap, spec)
         while heap:
             stood, family, bot_id = heapq.heappop(heap)
             spec, bot = self._fleet.specs[family], self._fleet.by_id[bot_id]

@@ -35,9 +35,9 @@ class Expected:
 
     def forget(self) -> None:
         """What tasks take has changed: nothing that was worked out holds."""
-        self.see_uses((), (), 0.0)
+        self.see_uses(-1, (), 0.0)
 
-    def see_uses(self, version: tuple[int, ...], ages_s: Sequence[float], beside: float) -> None:
+    def see_uses(self, version: int, ages_s: Sequence[float], beside: float) -> None:
         """Other tasks use the state now, which have worked for so long; `version` tells them from others.
 
         So many copies are expected to come free within the horizon on bots that work on something else.

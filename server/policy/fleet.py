@@ -76,9 +76,11 @@ class Fleet:
         self.stale: dict[State, Copies] = defaultdict(dict)
         self.generations: dict[str, Counter[str]] = defaultdict(Counter)
         """Per family the generations that idle bots hold."""
-        self.busy = Uses()
+        self.use_changes: Counter[str] = Counter()
+        """Per family how often it changed which tasks use its states, or keep bots busy that hold them as well."""
+        self.busy = Uses(self.use_changes)
         """Real tasks that use a state now."""
-        self.beside = Uses()
+        self.beside = Uses(self.use_changes)
         """Real tasks on bots that hold a state as well which those do not use."""
         self.warming: dict[State, dict[str, Bot]] = defaultdict(dict)
         """Background runs that make a state and are not being stopped."""
@@ -321,21 +323,14 @@ class Fleet:
 
     def uses_of(self, state: State) -> list[Use]:
         """Those of real tasks that use the state; one on a cold bot that took any generation makes the current one."""
-        return self.busy.of(self._used_as(state))
-
-    def uses_version(self, state: State) -> tuple[int, ...]:
-        """Another one whenever other tasks use the state, or keep bots busy that hold it as well."""
-        return (self.beside.version(state), *[self.busy.version(one) for one in self._used_as(state)])
+        family, generation = state
+        spec = self.specs.get(family)
+        is_current = generation and spec is not None and spec.generation == generation
+        return self.busy.of((state, (family, "")) if is_current else (state,))
 
     def uses(self, wish: Wish) -> list[Use]:
         """Those of real tasks that use a state which is warm for the wish."""
         return self.uses_of((wish.family, wish.generation)) if wish.generation else self.busy.of_family(wish.family)
-
-    def _used_as(self, state: State) -> tuple[State, ...]:
-        family, generation = state
-        spec = self.specs.get(family)
-        is_current = generation and spec is not None and spec.generation == generation
-        return (state, (family, "")) if is_current else (state,)
 
     def coming_well(self, wish: Wish) -> list[Bot]:
         """Bots that are being made ready for the wish, but for those on which nobody should count."""

@@ -311,7 +311,7 @@ class Outlook:
 
     def _with_uses(self, state: State) -> Expected:
         """As of the last look, with the tasks that use the state now."""
-        found, version = self._rates_of(state), self._fleet.uses_version(state)
+        found, version = self._rates_of(state), self._fleet.use_changes[state[0]]
         if found.in_use != version:
             at_s, mean_s = self._looks.at_s(state[0]), self._mean_duration_s
             ages_s = [at_s - self.works_from_s(use) for use in self._fleet.uses_of(state)]

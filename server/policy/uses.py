@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -29,30 +30,23 @@ def since_of(bot: Bot, unknown_s: float) -> float:
 class Uses:
     """By state and bot."""
 
-    def __init__(self) -> None:
+    def __init__(self, changes: Counter[str]) -> None:
+        """`changes` counts, per family, how often anything was put or dropped."""
         self._of: dict[State, dict[str, Use]] = {}
-        self._versions: dict[State, int] = {}
-        self._changes = 0
+        self._changes = changes
 
     def put(self, state: State, bot: Bot, use: Use) -> None:
         """The bot's task uses the state from now on."""
         self._of.setdefault(state, {})[bot.id] = use
-        self._changes += 1
-        self._versions[state] = self._changes
+        self._changes[state[0]] += 1
 
     def drop(self, state: State, bot: Bot) -> None:
         """It uses it no more; nothing happens when it does not."""
         uses = self._of.get(state, {})
         uses.pop(bot.id, None)
-        self._changes += 1
-        self._versions[state] = self._changes
+        self._changes[state[0]] += 1
         if not uses:
             self._of.pop(state, None)
-            self._versions.pop(state)
-
-    def version(self, state: State) -> int:
-        """Another number whenever other tasks use just this state; 0: none does."""
-        return self._versions.get(state, 0)
 
     def of(self, states: Iterable[State]) -> list[Use]:
         """Those that use any of the states."""
