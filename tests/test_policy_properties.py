@@ -267,6 +267,9 @@ def test_what_is_left_out_since_no_bot_could_be_worth_it_would_not_have_been_bet
         specs=[spec(family) for family in STATES],
         demand={family: demand(rate) for family, rate in per_h.items()},
     )
-    with patch.object(Background, "_least_on_any_bot", lambda self, spec: self._least_net):
+    with (
+        patch.object(Background, "_least_on_any_bot", lambda self, spec, least_s: self._least_net),
+        patch.object(Background, "_that_could_pay", lambda self, hopeful: list(hopeful)),
+    ):
         every = hand_outs(plan(seen))
     assert hand_outs(plan(seen)) == every

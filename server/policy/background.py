@@ -13,6 +13,7 @@ from functools import cached_property
 
 from server.policy import gates
 from server.policy.cleaning import cleaning_spec
+from server.policy.dimensions import Requirement
 from server.policy.dispatch import Dispatch
 from server.policy.ends import start_ups_left_s
 from server.policy.levels import Levels
@@ -128,9 +129,8 @@ class Background:
         if not self.levels.reserve_check().passed or not self.levels.shares_check().passed:
             return
         heap: list[tuple[float, str, str]] = []
-        for spec in hopeful:
-            if self.appraiser.promise(spec) >= self._least_on_any_bot(spec):
-                self._push(heap, spec)
+        for spec in self._that_could_pay(hopeful):
+            self._push(heap, spec)
         while heap:
             stood, family, bot_id = heapq.heappop(heap)
             spec, bot = self._fleet.specs[family], self._fleet.by_id[bot_id]
@@ -148,6 +148,18 @@ class Background:
                 if other is not None and other is not spec and self.may_bet(other):
                     self._push(heap, other)
 
+    def _that_could_pay(self, hopeful: Iterable[Spec]) -> list[Spec]:
+        """Those whose promise is enough for the bot that loses least: found out at once for all that fit alike."""
+        least_s: dict[tuple[Requirement, str], float] = {}
+        found = []
+        for spec in hopeful:
+            alike = spec.dimensions, spec.slot
+            if alike not in least_s:
+                least_s[alike] = self._victims.least_s(*alike)
+            if self.appraiser.promise(spec) >= self._least_on_any_bot(spec, least_s[alike]):
+                found.append(spec)
+        return found
+
     def _gates_let_pass(self, spec: Spec) -> bool:
         levels = self.levels
         return (
@@ -158,22 +170,23 @@ class Background:
         )
 
     def _push(self, heap: list[tuple[float, str, str]], spec: Spec) -> None:
-        worth_it = self.appraiser.net(spec) >= self._least_on_any_bot(spec)
+        least_s = self._victims.least_s(spec.dimensions, spec.slot)
+        worth_it = self.appraiser.net(spec) >= self._least_on_any_bot(spec, least_s)
         bot = self._best_bot(spec, self.appraiser.probability(spec)) if worth_it else None
         if bot is not None:
             net = self.appraiser.net(spec, bot)
             if net >= self._view.thresholds.value_threshold and self._is_granted(net):
                 heapq.heappush(heap, (-net, spec.family, bot.id))
 
-    def _least_on_any_bot(self, spec: Spec) -> float:
-        """What a bet must be worth before what it displaces: as much more as the bot loses that loses least.
+    def _least_on_any_bot(self, spec: Spec, least_s: float) -> float:
+        """What a bet must be worth before what it displaces: as much more as the bot loses that loses least, `least_s`.
 
         One that has a former generation may lose less.
         """
         cold_s = self._outlook.cold_s(spec.family)
         if cold_s <= 0.0 or self._has_former(spec):
             return self._least_net
-        return self._least_net + self._victims.least_s(spec.dimensions, spec.slot) / cold_s
+        return self._least_net + least_s / cold_s
 
     def _has_former(self, spec: Spec) -> bool:
         """Whether an idle bot holds a former generation of the family, or a stale copy."""
