@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from server.policy.fleet import Fleet
+from server.policy.model import Phase
 from server.policy.outlook import Outlook
 from server.policy.uses import Use
 from server.policy.value import coming_free
-from tests.policy_world import NOW_S, bot, busy, demand, spec, task, view, warm
+from tests.policy_world import NOW_S, bot, busy, demand, held, spec, task, view, warm
 
 
 def test_a_copy_that_has_been_busy_for_long_is_not_expected_back_soon() -> None:
@@ -47,6 +48,21 @@ def test_what_was_worked_out_is_forgotten_when_other_tasks_use_the_state() -> No
     after = outlook.forecast(("src", "g1"), 1), outlook.need_and_miss(("src", "g1"), 1)
     assert after[0] < before[0]
     assert after[1] < before[1]
+
+
+@pytest.mark.parametrize(("phase", "counts"), [(Phase.WARM, True), (Phase.STALE, False)])
+def test_what_is_stale_beside_other_work_keeps_no_bet_from_making_it_anew(phase: Phase, counts: bool) -> None:
+    runs = bot(
+        "b1", ("b", busy("b1", "lib").slots["cache"]), warm("src", slot="a", phase=phase), run=held(family="lib")
+    )
+    alone = bot("b1", ("b", busy("b1", "lib").slots["cache"]), run=held(family="lib"))
+    specs = [spec("src", slot="a"), spec("lib", slot="b")]
+    with_copy, without = [
+        Outlook(Fleet(view([one], specs=specs, demand={"src": demand(6)}))).need_and_miss(("src", "g1"), 1)
+        for one in (runs, alone)
+    ]
+    assert (with_copy < without) is counts
+    assert counts or with_copy == without
 
 
 def test_a_bet_counts_copies_on_bots_that_work_on_something_else_and_dispatch_does_not() -> None:

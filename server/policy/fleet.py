@@ -219,10 +219,10 @@ class Fleet:
         return slot.since_s + spec.fresh_for_s
 
     def _keep_busy(self, bot: Bot, since_s: float, aim: State | None = None) -> None:
-        """A real task keeps all from the states of the bot that it does not use."""
-        for state in held_states(bot) if len(bot.slots) > 1 else ():
-            if state != aim:
-                self.beside.put(state, bot, Use(since_s))
+        """A real task keeps all from the states of the bot that it does not use; what is stale is none."""
+        for slot in bot.slots.values() if len(bot.slots) > 1 else ():
+            if slot.phase is Phase.WARM and (slot.family, slot.generation) != aim:
+                self.beside.put((slot.family, slot.generation), bot, Use(since_s))
 
     def _forget(self, bot: Bot) -> None:
         """Takes a usable bot out of all but `by_id`."""

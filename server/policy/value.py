@@ -83,7 +83,7 @@ def coming_free(ages_s: Iterable[float], occupied_s: float, residence_s: float) 
         occupied_s: d + w.
         residence_s: T.
     """
-    return sum([residence_s / (residence_s + max(occupied_s, age_s)) for age_s in ages_s])
+    return math.fsum([residence_s / (residence_s + max(occupied_s, age_s)) for age_s in ages_s])
 
 
 def rescuers(x: float) -> float:
