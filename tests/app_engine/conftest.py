@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from client.prpc import PrpcClient
 from server.records import key_of
 from server.records.pool import PoolGate
 from server.store.client import Store
-from tests.app_engine.browser import Browser, Page
+from tests.app_engine.browser import Browser
 from tests.app_engine.deployment import ADMIN_TOKEN, BOT_SECRET, Instance, described, upload
 from tests.app_engine.google_side import CloudTasks, FrontEnd, cron, cron_urls
 from tests.emulator import HOST_VARIABLE, emulator  # noqa: F401 -- the second is a fixture
@@ -71,6 +72,7 @@ class App:
     front: FrontEnd
     browser: Browser
     bots: dict[str, Bot] = field(default_factory=dict)
+    _tries: Counter[str] = field(default_factory=Counter)
 
     @property
     def a(self) -> Instance:
@@ -121,17 +123,21 @@ class App:
         return json.dumps(self.api(instance).get(f"/why/bots/{bot_id}").body, indent=1)
 
     @contextlib.contextmanager
-    def registered(self, instance: Instance, family: str, *command: str, **fields: str) -> Iterator[Page]:
-        """A spec, registered in the form at one instance; retired in the end, and none of its runs left."""
+    def registered(self, instance: Instance, stem: str, *command: str, **fields: str) -> Iterator[str]:
+        """A spec, registered in the form at one instance; retired in the end, and none of its runs left.
+
+        Gives its family, another one for each try of a test: what was retired is not registered again.
+        """
+        self._tries[stem] += 1
+        family = stem if self._tries[stem] == 1 else f"{stem}{self._tries[stem]}"
         given = {name.replace("__", "."): text for name, text in fields.items()}
-        cache = family.replace("-", "_")
-        made = {"family": family, "slot": cache, "makes.named_cache": cache, "task.caches": f"{cache}: c"}
+        made = {"family": family, "slot": family, "makes.named_cache": family, "task.caches": f"{family}: c"}
         page = self.browser.send(
             f"{instance.url}/specs/new", {**SPEC, **made, "task.command": "\n".join(command), **given}
         )
         assert page.status == 303, page.text
         try:
-            yield page
+            yield family
         finally:
             self.browser.send(f"{instance.url}/specs/{family}", {}, f"{instance.url}/specs/{family}/retire")
             wait_for(lambda: not self.gate_entries(), 15.0, f"no run of {family} is left")

@@ -178,38 +178,38 @@ def test_the_cookie_of_the_pages_goes_over_https_alone(app: App) -> None:
 
 
 def test_a_spec_registered_in_the_form_at_one_instance_prewarms_the_bots_of_both_and_tasks_use_it(app: App) -> None:
-    with app.registered(app.a, "src", "sh", "-c", "sleep 0.2; echo g1 > c/generation"):
-        warm = wait_for(lambda: len(app.warm(app.b, "src").get("g1", [])) == 2 and app.warm(app.b, "src"), 20, "warm")
+    with app.registered(app.a, "src", "sh", "-c", "sleep 0.2; echo g1 > c/generation") as family:
+        warm = wait_for(lambda: len(app.warm(app.b, family).get("g1", [])) == 2 and app.warm(app.b, family), 20, "warm")
         assert warm == {"g1": ["bot-a", "bot-b"]}
         api = app.api(app.b, CLIENT_TOKEN)
-        task_id = api.new_task(task("cat", "c/generation", cache="src"))
+        task_id = api.new_task(task("cat", "c/generation", cache=family))
         assert ended(app.api(app.a), task_id).exit_code == 0
         assert output(app.api(app.a), task_id) == "g1\n", "the task found what the prewarm had made"
-        assert "It was not prewarmed yet" not in app.browser.get(f"{app.b.url}/specs/src").text
+        assert "It was not prewarmed yet" not in app.browser.get(f"{app.b.url}/specs/{family}").text
 
 
 def test_a_warm_bot_goes_first_wherever_the_task_came_in(app: App) -> None:
-    with app.registered(app.a, "only-b", "touch", "c/made", dimensions="id: bot-b"):
-        wait_for(lambda: app.warm(app.a, "only-b") == {"g1": ["bot-b"]}, 20.0, "bot-b is warm, as the other one knows")
+    with app.registered(app.a, "only_b", "touch", "c/made", dimensions="id: bot-b") as family:
+        wait_for(lambda: app.warm(app.a, family) == {"g1": ["bot-b"]}, 20.0, "bot-b is warm, as the other one knows")
         for _ in range(3):
             wait_for(lambda: is_free(app, app.a, "bot-b"), 5.0, "it is free, and the other instance knows")
-            task_id = app.api(app.a).new_task(task("ls", "c", cache="only_b"))
+            task_id = app.api(app.a).new_task(task("ls", "c", cache=family))
             result = ended(app.api(app.a), task_id)
             assert result.bot_id == "bot-b", json.dumps(app.api(app.a).get(f"/why/tasks/{task_id}").body)
             assert output(app.api(app.b), task_id) == "made\n"
 
 
 def test_a_new_generation_saved_at_the_other_instance_moves_the_bots_and_the_old_one_is_made_no_more(app: App) -> None:
-    with app.registered(app.a, "rolling", "sh", "-c", "echo one > c/generation"):
-        wait_for(lambda: len(app.warm(app.b, "rolling").get("g1", [])) == 2, 20.0, "both are warm for g1")
+    with app.registered(app.a, "rolling", "sh", "-c", "echo one > c/generation") as family:
+        wait_for(lambda: len(app.warm(app.b, family).get("g1", [])) == 2, 20.0, "both are warm for g1")
         page = app.browser.send(
-            f"{app.b.url}/specs/rolling/edit", {"generation": "g2", "task.command": "sh\n-c\necho two > c/generation"}
+            f"{app.b.url}/specs/{family}/edit", {"generation": "g2", "task.command": "sh\n-c\necho two > c/generation"}
         )
         assert page.status == 303, page.text
         saved_s = time.time()
-        wait_for(lambda: app.warm(app.a, "rolling").get("g2"), 20.0, "a bot is warm for g2")
+        wait_for(lambda: app.warm(app.a, family).get("g2"), 20.0, "a bot is warm for g2")
         time.sleep(2.0)
-        runs = app.api(app.a).tasks(tags=["spec:rolling"], since_s=saved_s)
+        runs = app.api(app.a).tasks(tags=[f"spec:{family}"], since_s=saved_s)
         assert runs and all("spec_revision:2" in run.tags for run in runs)
 
 
@@ -256,21 +256,21 @@ def test_an_offer_that_a_bot_does_not_take_up_is_taken_back_by_cron_and_queue(ap
 
 
 def test_a_background_run_on_one_instances_bot_stops_for_a_task_taken_in_at_the_other(app: App) -> None:
-    with app.registered(app.a, "slow", *LONG, run_s="60"):
-        wait_for(lambda: warming(app, app.a, "slow") == {"bot-a", "bot-b"}, 20.0, "both are being warmed")
+    with app.registered(app.a, "slow", *LONG, run_s="60") as family:
+        wait_for(lambda: warming(app, app.a, family) == {"bot-a", "bot-b"}, 20.0, "both are being warmed")
         began_s = time.monotonic()
         task_id = app.api(app.a).new_task(task("true", id="bot-b"))
         result = ended(app.api(app.a), task_id)
         assert (state_name(result), result.bot_id) == ("COMPLETED", "bot-b")
         assert time.monotonic() - began_s < 10.0, "a second until the bot hears of it, one of grace, a poll"
-        stopped = app.api(app.b).tasks(tags=["spec:slow"], state="QUERY_KILLED")
+        stopped = app.api(app.b).tasks(tags=[f"spec:{family}"], state="QUERY_KILLED")
         assert [run.bot_id for run in stopped] == ["bot-b"]
-        assert "bot-a" in warming(app, app.b, "slow"), "the other run goes on"
+        assert "bot-a" in warming(app, app.b, family), "the other run goes on"
 
 
 def test_the_stop_switch_in_the_page_of_one_instance_ends_background_work_of_all(app: App) -> None:
-    with app.registered(app.b, "much", *LONG, run_s="60"):
-        wait_for(lambda: warming(app, app.b, "much") == {"bot-a", "bot-b"}, 20.0, "both are being warmed")
+    with app.registered(app.b, "much", *LONG, run_s="60") as family:
+        wait_for(lambda: warming(app, app.b, family) == {"bot-a", "bot-b"}, 20.0, "both are being warmed")
         page = app.browser.send(f"{app.a.url}/switch", {"stopped": "true", "why": "a test"}, f"{app.a.url}/switch")
         assert page.status == 303, page.text
         try:
@@ -283,12 +283,12 @@ def test_the_stop_switch_in_the_page_of_one_instance_ends_background_work_of_all
             task_id = app.api(app.b).new_task(task("true"))
             assert ended(app.api(app.b), task_id).exit_code == 0, "real work goes on"
             time.sleep(2.0)
-            assert app.api(app.a).tasks(tags=["spec:much"], since_s=since_s) == []
+            assert app.api(app.a).tasks(tags=[f"spec:{family}"], since_s=since_s) == []
             assert {one.path for one in app.cloud.delivered if one.status == 200} >= {"/internal/jobs/run"}
         finally:
             page = app.browser.send(f"{app.b.url}/switch", {"stopped": "false"}, f"{app.b.url}/switch")
         assert page.status == 303, page.text
-        wait_for(lambda: warming(app, app.a, "much"), 20.0, "it goes on when the switch is set back")
+        wait_for(lambda: warming(app, app.a, family), 20.0, "it goes on when the switch is set back")
 
 
 # ---- instances come and go
