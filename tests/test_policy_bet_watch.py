@@ -10,7 +10,7 @@ import pytest
 from server.policy.bet_ledger import bucket_of
 from server.policy.bet_watch import BetWatch
 from server.policy.fleet import Fleet
-from server.policy.model import Bot, Phase, Purpose, Spec
+from server.policy.model import Bot, Phase, Purpose, Slot, Spec
 from server.policy.outlook import Outlook
 from tests.policy_world import NOW_S, bot, demand, held, spec, view, warm
 
@@ -84,6 +84,16 @@ def test_a_bet_wins_nothing_while_there_is_a_copy_that_the_pool_had_anyway() -> 
     assert pool.booked() == (1.0, 0.0)
     pool.becomes(uses("b2"))  # Without the bet this task would have missed it: the other copy stood for it.
     assert pool.booked()[1] > 0
+
+
+def test_a_copy_that_is_being_cleaned_stands_for_a_bet_as_an_idle_one_does() -> None:
+    before, makes, after = bet("b1")
+    cleaned = bot("b2", warm("src"), ("dirt", Slot(Phase.WARMING)), run=held(Purpose.CLEAN, "clean", slot="dirt"))
+    pool = Watched(before, cleaned)
+    pool.becomes(makes)
+    pool.becomes(after)
+    pool.becomes(uses("b1"))
+    assert pool.booked() == (1.0, 0.0)
 
 
 def test_a_bet_that_displaced_what_a_task_then_misses_pays_for_it_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from server.policy.fleet import Fleet
-from server.policy.model import Gate, Phase, Purpose, Thresholds, Victim, Wish
+from server.policy.model import Bot, Gate, Phase, Purpose, Slot, Thresholds, Victim, Wish
 from server.policy.outlook import Outlook
 from server.policy.plan import claimable, plan
 from server.policy.stock import Stock
@@ -169,6 +169,21 @@ def test_a_dirty_bot_is_cleaned_before_it_is_warmed_unless_a_task_needs_it() -> 
     assert given is not None and given.family == "clean"
     needed = plan(view([dirty], tasks=[task("t1")], specs=specs, demand={"src": demand(60)}))
     assert (needed.advice["b1"].background, needed.advice["b1"].tasks) == (None, ("t1",))
+
+
+def test_a_copy_that_is_to_be_cleaned_is_still_a_copy_for_the_bets_of_the_same_plan() -> None:
+    dirty = bot("b1", warm("src", slot="disk"), ("dirt", Slot(Phase.DIRTY)))
+    others = [bot(f"b{number}") for number in range(2, 6)]
+    specs = [spec("src", slot="disk"), spec("clean", "", purpose=Purpose.CLEAN, slot="dirt")]
+
+    def bets(*bots: Bot) -> int:
+        made = plan(view(bots, specs=specs, demand={"src": demand(0.5)}))
+        given = [advice.background for advice in made.advice.values() if advice.background]
+        assert any(one.family == "clean" for one in given) is (dirty in bots)
+        return sum(one.family == "src" for one in given)
+
+    assert bets(*others) == 1
+    assert bets(dirty, *others) == 0
 
 
 def test_in_shadow_mode_a_clean_up_is_only_recorded() -> None:

@@ -82,8 +82,12 @@ class BetWatch:
             del self._open[key]
 
     def _copy_without_bet(self, state: State, fleet: Fleet) -> tuple[str, str] | None:
-        """An idle copy that the pool would have had anyway: without the bet the task would have used that one."""
-        return next((key for key in fleet.fresh.get(state, {}).items() if key not in self._open), None)
+        """A copy that the pool would have had anyway: without the bet the task would have used that one.
+
+        It is idle, or is being cleaned: dispatch waits for that rather than start cold.
+        """
+        cleaned = [(bot.id, name) for bot in fleet.cleaning.get(state, {}).values() for name in _slots_of(bot, state)]
+        return next((key for key in [*fleet.fresh.get(state, {}).items(), *cleaned] if key not in self._open), None)
 
     def _lose(self, state: State, fleet: Fleet, outlook: Outlook) -> None:
         """A task missed the state, or had it of another bet: one that took its place and brought nothing pays."""
@@ -98,6 +102,12 @@ class BetWatch:
 def _in_cold_starts(missed: State, bet: _Bet, outlook: Outlook) -> float:
     """What a cold start of that state costs more than a warm one, in cold starts of the state that was bet on."""
     return outlook.saved_s(missed[0]) / max(1.0, outlook.cold_s(bet.state[0]))
+
+
+def _slots_of(bot: Bot, state: State) -> list[str]:
+    return [
+        name for name, slot in bot.slots.items() if slot.phase is Phase.WARM and state == (slot.family, slot.generation)
+    ]
 
 
 def _missed(before: Bot, bot: Bot) -> list[State]:

@@ -244,10 +244,9 @@ class Fleet:
         begun = self._begun.pop(bot.id, None)
         if self.background.pop(bot.id, None) is not None:
             made = begun if bot.held is None else (bot.held.family, bot.held.generation)
-            if bot.held is not None and bot.held.purpose is Purpose.CLEAN:
-                for state in held_states(bot):
-                    self.cleaning[state].pop(bot.id, None)
-            elif made is not None:
+            for state in held_states(bot):
+                self.cleaning[state].pop(bot.id, None)
+            if made is not None:
                 self.warming[made].pop(bot.id, None)
         elif begun is not None:
             self.busy.drop(begun, bot)
@@ -292,8 +291,11 @@ class Fleet:
         """The idle bot runs for the spec from now on."""
         self._leave_idle(bot)
         self.background[bot.id] = bot
-        self.warming[spec.family, spec.generation][bot.id] = bot
-        self._begun[bot.id] = (spec.family, spec.generation)
+        self._begun[bot.id] = made = spec.family, spec.generation
+        for state in held_states(bot) if spec.purpose is Purpose.CLEAN else ():
+            self.cleaning[state][bot.id] = bot
+        if spec.purpose is not Purpose.CLEAN:
+            self.warming[made][bot.id] = bot
         self._note(bot)
 
     # ---- what is asked
@@ -313,8 +315,10 @@ class Fleet:
         return slot.phase in HOLDING and not self.is_stale(slot)
 
     def run_spec(self, bot: Bot) -> Spec | None:
-        """The spec of the background run that the bot holds; None when it holds none, or nothing is known of it."""
-        return self.spec_of.get((bot.held.family, bot.held.generation)) if bot.held is not None else None
+        """The spec of the background run that the bot holds or was given; None: nothing is known of such a run."""
+        held = bot.held
+        made = (held.family, held.generation) if held is not None else self._begun.get(bot.id)
+        return self.spec_of.get(made) if made is not None else None
 
     def is_overdue(self, bot: Bot) -> bool:
         """Whether the bot's background run should have ended a while ago."""
