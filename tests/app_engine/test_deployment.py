@@ -177,6 +177,12 @@ def test_the_cookie_of_the_pages_goes_over_https_alone(app: App) -> None:
 # ---- prewarming, from the form to the task
 
 
+def use_on_both(app: App, family: str) -> None:
+    """Tasks use what was prewarmed: a pool whose bets bring nothing would soon be refused more of them."""
+    for bot_id in ("bot-a", "bot-b"):
+        assert ended(app.api(app.a), app.api(app.a).new_task(task("true", cache=family, id=bot_id))).exit_code == 0
+
+
 def test_a_spec_registered_in_the_form_at_one_instance_prewarms_the_bots_of_both_and_tasks_use_it(app: App) -> None:
     with app.registered(app.a, "src", "sh", "-c", "sleep 0.2; echo g1 > c/generation") as family:
         warm = wait_for(lambda: len(app.warm(app.b, family).get("g1", [])) == 2 and app.warm(app.b, family), 20, "warm")
@@ -186,6 +192,7 @@ def test_a_spec_registered_in_the_form_at_one_instance_prewarms_the_bots_of_both
         assert ended(app.api(app.a), task_id).exit_code == 0
         assert output(app.api(app.a), task_id) == "g1\n", "the task found what the prewarm had made"
         assert "It was not prewarmed yet" not in app.browser.get(f"{app.b.url}/specs/{family}").text
+        use_on_both(app, family)
 
 
 def test_a_warm_bot_goes_first_wherever_the_task_came_in(app: App) -> None:
@@ -211,6 +218,7 @@ def test_a_new_generation_saved_at_the_other_instance_moves_the_bots_and_the_old
         time.sleep(2.0)
         runs = app.api(app.a).tasks(tags=[f"spec:{family}"], since_s=saved_s)
         assert runs and all("spec_revision:2" in run.tags for run in runs)
+        use_on_both(app, family)
 
 
 # ---- tasks
@@ -269,8 +277,11 @@ def test_a_background_run_on_one_instances_bot_stops_for_a_task_taken_in_at_the_
 
 
 def test_the_stop_switch_in_the_page_of_one_instance_ends_background_work_of_all(app: App) -> None:
-    with app.registered(app.b, "much", *LONG, run_s="60") as family:
-        wait_for(lambda: warming(app, app.b, family) == {"bot-a", "bot-b"}, 20.0, "both are being warmed")
+    with (
+        app.registered(app.b, "much", *LONG, run_s="60", dimensions="id: bot-a") as other,
+        app.registered(app.b, "more", *LONG, run_s="60", dimensions="id: bot-b") as family,
+    ):
+        wait_for(lambda: warming(app, app.b, other) and warming(app, app.b, family), 20.0, "both are being warmed")
         page = app.browser.send(f"{app.a.url}/switch", {"stopped": "true", "why": "a test"}, f"{app.a.url}/switch")
         assert page.status == 303, page.text
         try:
