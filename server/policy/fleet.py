@@ -17,7 +17,7 @@ from server.policy.dimensions import Fits, Requirement
 from server.policy.feed import Feed
 from server.policy.model import Bot, PendingTask, Phase, PoolView, Purpose, Slot, Spec, Wish
 from server.policy.queues import Queues, State
-from server.policy.uses import Use, Uses, since_of, use_of
+from server.policy.uses import Use, Uses, use_of
 
 LATE_S = 10.0
 """A bot whose poll is due for longer may be gone."""
@@ -189,7 +189,7 @@ class Fleet:
         elif held.purpose is Purpose.REAL:
             self.real[bot.id] = bot
             self.real_in[group] += 1
-            self._keep_busy(bot, since_of(bot, self.now_s))
+            self._keep_busy(bot, held.since_s)
         else:
             self.background[bot.id] = bot
             if held.purpose is Purpose.CLEAN:

@@ -22,11 +22,6 @@ def use_of(bot: Bot, since_s: float) -> Use:
     return Use(since_s, tuple([slot.family for slot in bot.slots.values() if slot.phase is Phase.IN_USE and slot.part]))
 
 
-def since_of(bot: Bot, unknown_s: float) -> float:
-    """Since when the bot's real task has used whatever it uses."""
-    return max([slot.since_s for slot in bot.slots.values() if slot.phase is Phase.IN_USE], default=unknown_s)
-
-
 class Uses:
     """By state and bot."""
 
