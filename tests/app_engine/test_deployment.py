@@ -11,58 +11,22 @@ import subprocess
 import sys
 import time
 import urllib.request
-import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from client.api import Api, ApiError, is_final, state_name
-from server.proto import swarming_pb2 as swarming
+from client.api import ApiError, state_name
 from server.records import Record
 from server.store.client import Store
 from tests.app_engine.browser import Browser
-from tests.app_engine.conftest import POOL, App, wait_for
+from tests.app_engine.conftest import App, wait_for
 from tests.app_engine.deployment import BOT_SECRET, CLIENT_TOKEN, KILLED_AFTER_S, Instance, would_upload
 from tests.app_engine.google_side import CALLER, call, cron, cron_urls
+from tests.app_engine.tasks import LONG, ended, output, task
 from tests.server_process import ROOT
 
 pytestmark = [pytest.mark.emulator, pytest.mark.processes]
-
-LONG = ("python3", "-c", "import time; print('here', flush=True); time.sleep(60)")
-
-
-def task(*command: str, cache: str = "", name: str = "task", **dimensions: str) -> swarming.NewTaskRequest:
-    """A request for a task of the pool, which may ask for a named cache."""
-    pairs = {"pool": POOL, **dimensions}.items()
-    properties = swarming.TaskProperties(
-        command=command,
-        dimensions=[swarming.StringPair(key=key, value=value) for key, value in pairs],
-        caches=[swarming.CacheEntry(name=cache, path="c")] if cache else [],
-        execution_timeout_secs=120,
-        grace_period_secs=1,
-    )
-    piece = swarming.TaskSlice(properties=properties, expiration_secs=600, wait_for_capacity=True)
-    return swarming.NewTaskRequest(
-        name=name, priority=100, user="ci", task_slices=[piece], request_uuid=str(uuid.uuid4())
-    )
-
-
-def ended(api: Api, task_id: str, timeout_s: float = 20.0) -> swarming.TaskResultResponse:
-    """Waits for a task's end."""
-    wait_for(lambda: is_final(api.result(task_id)), timeout_s, f"the end of {task_id}")
-    return api.result(task_id)
-
-
-def output(api: Api, task_id: str) -> str:
-    """All that a task said."""
-    return b"".join(api.stdout(task_id)).decode()
-
-
-def warming(app: App, instance: Instance, family: str) -> set[str]:
-    """Bots that run a prewarm for the family, as one instance tells."""
-    found = app.fleet(instance)["bots"]
-    return {bot["id"] for bot in found if bot["status"] == "background" and family in bot["status_text"]}
 
 
 def is_free(app: App, instance: Instance, bot_id: str) -> bool:
@@ -177,12 +141,6 @@ def test_the_cookie_of_the_pages_goes_over_https_alone(app: App) -> None:
 # ---- prewarming, from the form to the task
 
 
-def use_on_both(app: App, family: str) -> None:
-    """Tasks use what was prewarmed: a pool whose bets bring nothing would soon be refused more of them."""
-    for bot_id in ("bot-a", "bot-b"):
-        assert ended(app.api(app.a), app.api(app.a).new_task(task("true", cache=family, id=bot_id))).exit_code == 0
-
-
 def test_a_spec_registered_in_the_form_at_one_instance_prewarms_the_bots_of_both_and_tasks_use_it(app: App) -> None:
     with app.registered(app.a, "src", "sh", "-c", "sleep 0.2; echo g1 > c/generation") as family:
         warm = wait_for(lambda: len(app.warm(app.b, family).get("g1", [])) == 2 and app.warm(app.b, family), 20, "warm")
@@ -192,7 +150,6 @@ def test_a_spec_registered_in_the_form_at_one_instance_prewarms_the_bots_of_both
         assert ended(app.api(app.a), task_id).exit_code == 0
         assert output(app.api(app.a), task_id) == "g1\n", "the task found what the prewarm had made"
         assert "It was not prewarmed yet" not in app.browser.get(f"{app.b.url}/specs/{family}").text
-        use_on_both(app, family)
 
 
 def test_a_warm_bot_goes_first_wherever_the_task_came_in(app: App) -> None:
@@ -218,7 +175,6 @@ def test_a_new_generation_saved_at_the_other_instance_moves_the_bots_and_the_old
         time.sleep(2.0)
         runs = app.api(app.a).tasks(tags=[f"spec:{family}"], since_s=saved_s)
         assert runs and all("spec_revision:2" in run.tags for run in runs)
-        use_on_both(app, family)
 
 
 # ---- tasks
@@ -258,48 +214,6 @@ def test_an_offer_that_a_bot_does_not_take_up_is_taken_back_by_cron_and_queue(ap
     assert taken == again == task_id
     assert {one.path for one in app.cloud.delivered if one.status == 200} >= {"/internal/cron/lapse"}
     assert app.api(app.a).cancel(task_id, kill_running=False).canceled
-
-
-# ---- background work gives way
-
-
-def test_a_background_run_on_one_instances_bot_stops_for_a_task_taken_in_at_the_other(app: App) -> None:
-    with app.registered(app.a, "slow", *LONG, run_s="60") as family:
-        wait_for(lambda: warming(app, app.a, family) == {"bot-a", "bot-b"}, 20.0, "both are being warmed")
-        began_s = time.monotonic()
-        task_id = app.api(app.a).new_task(task("true", id="bot-b"))
-        result = ended(app.api(app.a), task_id)
-        assert (state_name(result), result.bot_id) == ("COMPLETED", "bot-b")
-        assert time.monotonic() - began_s < 10.0, "a second until the bot hears of it, one of grace, a poll"
-        stopped = app.api(app.b).tasks(tags=[f"spec:{family}"], state="QUERY_KILLED")
-        assert [run.bot_id for run in stopped] == ["bot-b"]
-        assert "bot-a" in warming(app, app.b, family), "the other run goes on"
-
-
-def test_the_stop_switch_in_the_page_of_one_instance_ends_background_work_of_all(app: App) -> None:
-    with (
-        app.registered(app.b, "much", *LONG, run_s="60", dimensions="id: bot-a") as other,
-        app.registered(app.b, "more", *LONG, run_s="60", dimensions="id: bot-b") as family,
-    ):
-        wait_for(lambda: warming(app, app.b, other) and warming(app, app.b, family), 20.0, "both are being warmed")
-        page = app.browser.send(f"{app.a.url}/switch", {"stopped": "true", "why": "a test"}, f"{app.a.url}/switch")
-        assert page.status == 303, page.text
-        try:
-            began_s = time.monotonic()
-            wait_for(lambda: not app.gate_entries(), 15.0, "no run is left")
-            assert time.monotonic() - began_s < 10.0
-            wait_for(lambda: app.fleet(app.b)["stopped"], 5.0, "the other instance knows")
-            assert "a test" in app.browser.get(f"{app.b.url}/").text
-            since_s = time.time()
-            task_id = app.api(app.b).new_task(task("true"))
-            assert ended(app.api(app.b), task_id).exit_code == 0, "real work goes on"
-            time.sleep(2.0)
-            assert app.api(app.a).tasks(tags=[f"spec:{family}"], since_s=since_s) == []
-            assert {one.path for one in app.cloud.delivered if one.status == 200} >= {"/internal/jobs/run"}
-        finally:
-            page = app.browser.send(f"{app.b.url}/switch", {"stopped": "false"}, f"{app.b.url}/switch")
-        assert page.status == 303, page.text
-        wait_for(lambda: warming(app, app.a, family), 20.0, "it goes on when the switch is set back")
 
 
 # ---- instances come and go
